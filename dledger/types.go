@@ -1,0 +1,156 @@
+package dledger
+
+import (
+	"time"
+
+	"github.com/stelemq/stele/protocol/record"
+)
+
+// Index is the position of an entry in a Raft log, from 1. It is never a Kafka offset.
+type Index uint64
+
+// Term is a Raft term.
+type Term uint64
+
+// ShardID names one Raft group: one generation of one partition, or the cluster metadata. Shard ids are
+// never reused.
+type ShardID uint64
+
+// MetadataShard is the group of the cluster metadata.
+const MetadataShard ShardID = 1
+
+// ReplicaID names one voter or learner of a shard; never reused within a shard.
+type ReplicaID uint64
+
+// Acks is the producer's durability wish, as on the wire.
+type Acks int16
+
+// Acks a producer may ask for.
+const (
+	AcksAll    Acks = -1
+	AcksNone   Acks = 0
+	AcksLeader Acks = 1
+)
+
+// AppendRequest offers one record batch to a partition.
+type AppendRequest struct {
+	// Batch is whole and validated (record.Batch.Validate). Its bytes belong to the caller and must
+	// stay unchanged until Done has been called; they are never modified.
+	Batch record.Batch
+	Acks  Acks
+	// Timeout bounds the wait for the answer; the batch may still be appended after ErrTimeout.
+	Timeout time.Duration
+	// Done is called exactly once unless Append returned an error, from any goroutine, possibly before
+	// Append returns. It must not block.
+	Done func(AppendResult)
+}
+
+// AppendResult is the answer to an AppendRequest.
+type AppendResult struct {
+	// BaseOffset of the batch; of the first append if this was a duplicate. record.NoOffset with Err.
+	BaseOffset     record.Offset
+	LogStartOffset record.Offset
+	// Err is nil, ErrNotLeader, ErrNotEnoughReplicas, ErrTimeout, ErrOutOfOrderSequence,
+	// ErrDuplicateSequence, ErrInvalidProducerEpoch, ErrNoSpace or ErrClosed.
+	Err error
+}
+
+// Offsets are a partition's watermarks, taken together.
+// Invariant: LogStart <= LastStable <= HighWatermark <= LogEnd.
+type Offsets struct {
+	// LogStart is the first offset that may be read.
+	LogStart record.Offset
+	// LastStable bounds read_committed readers, exclusive.
+	LastStable record.Offset
+	// HighWatermark bounds all consumers, exclusive.
+	HighWatermark record.Offset
+	// LogEnd is the offset that the next record gets.
+	LogEnd record.Offset
+}
+
+// Leadership is who leads a partition, as this replica knows it.
+type Leadership struct {
+	// Leader is the node id of the leader, -1 where none is known.
+	Leader int32
+	// Epoch is the leader epoch, generation<<20 + Raft term.
+	Epoch record.LeaderEpoch
+	// IsLeader: this replica leads and has applied the no-op of its term: only now may it serve.
+	IsLeader bool
+	// Replicas and ISR are node ids, sorted. Owned by the callee; read only.
+	Replicas, ISR []int32
+}
+
+// ReadLimit says how far a reader may see.
+type ReadLimit int
+
+// Limits of a read, exclusive bounds.
+const (
+	ReadToHighWatermark ReadLimit = iota
+	ReadToLastStable
+	ReadToLogEnd
+)
+
+// ReadRequest asks for whole batches from an offset on.
+type ReadRequest struct {
+	// From is the first offset wanted; the first batch returned may begin before it.
+	From  record.Offset
+	Limit ReadLimit
+	// MaxBytes bounds the bytes returned, except that with AtLeastOne a first batch larger than
+	// MaxBytes comes whole.
+	MaxBytes   int
+	AtLeastOne bool
+}
+
+// TimestampOffset is a record found by its time.
+type TimestampOffset struct {
+	Timestamp int64 // milliseconds since the epoch; -1 where none
+	Offset    record.Offset
+	Epoch     record.LeaderEpoch
+}
+
+// LogConfig are the settings of a topic that its logs follow. Names and meanings are Kafka's topic
+// configurations. It can change at run time (Partition.SetConfig).
+type LogConfig struct {
+	SegmentBytes       int64         // segment.bytes
+	SegmentAge         time.Duration // segment.ms
+	IndexIntervalBytes int           // index.interval.bytes
+	// FlushMessages is flush.messages: 1 = durable before the answer, else relaxed.
+	FlushMessages int64
+	// FlushInterval is flush.ms: how often a relaxed partition is synced in the background; 0 = never.
+	FlushInterval     time.Duration
+	MinInSyncReplicas int
+}
+
+// Durable reports whether an acknowledged append has reached stable storage (flush.messages=1).
+func (c LogConfig) Durable() bool { return c.FlushMessages <= 1 }
+
+// PartitionSpec names a replica of a partition that this node runs.
+type PartitionSpec struct {
+	Topic      string
+	TopicID    [16]byte
+	Partition  int32
+	Shard      ShardID
+	Generation int32
+	Replica    ReplicaID
+	// Members are the first voters, replica id to node id; the same on all of them.
+	Members map[ReplicaID]int32
+	Config  LogConfig
+}
+
+// ActiveProducer is one idempotent producer as a partition remembers it (DescribeProducers).
+type ActiveProducer struct {
+	ID            int64
+	Epoch         int16
+	LastSequence  int32
+	LastTimestamp int64
+}
+
+// MetadataStateMachine is what the metadata group replicates. Calls come from one goroutine.
+type MetadataStateMachine interface {
+	// Apply carries out one command and returns its result; it must be deterministic.
+	Apply(index Index, command []byte) (result []byte)
+	// Snapshot returns the whole state.
+	Snapshot() ([]byte, error)
+	// Restore replaces the whole state by that of a Snapshot.
+	Restore(snapshot []byte) error
+}

@@ -1,0 +1,118 @@
+package config
+
+import "time"
+
+// Size is a number of bytes.
+type Size int64
+
+// group, ignored and refused mark blank fields of the schema that carry no value: a heading, a key that is
+// accepted and does nothing, a key that must not be there.
+type (
+	group   struct{}
+	ignored struct{}
+	refused struct{}
+)
+
+// Settings is the schema and, filled by [Load], the values. Tags:
+//
+//	key      the name; alias: further names, "name" or "name=unit" where a plain number has another unit
+//	default  as a user would write it; dev: the default of `broker` without arguments
+//	unit     of a plain number of a duration: ms, s, min, h
+//	min, max bounds, as a user would write them; enum: the words allowed, by |
+//	special  words for numbers, as "auto=-1|unlimited=9"
+//	dynamic  may change at run time
+//	status   K as Kafka's, A adapted (doc says how), empty: ours
+//	type     of DescribeConfigs, where it is not the field's own
+type Settings struct {
+	_ group `name:"Node"`
+
+	NodeID          int32         `key:"node.id" alias:"broker.id" default:"auto" dev:"1" special:"auto=-1" min:"0" status:"A" doc:"Id of this broker, unique in its cluster and kept in the data directory. auto takes the kept one, else the number at the end of the host's name, else 1."`
+	ClusterID       string        `key:"cluster.id" default:"" status:"K" doc:"Id of the cluster. Empty: the one kept in the data directory, else a new one."`
+	Voters          []string      `key:"controller.quorum.voters" alias:"controller.quorum.bootstrap.servers" default:"" status:"A" doc:"For Kafka's files: may name this broker alone, since this version runs one."`
+	Rack            string        `key:"broker.rack" default:"" status:"K" doc:"Where this broker stands; answered in metadata so that clients can prefer what is near."`
+	LogDirs         []string      `key:"log.dirs" alias:"log.dir" default:"/var/lib/broker" dev:"./data" status:"A" doc:"The data directory: one. It is made on the first start; there is no format step."`
+	ShutdownTimeout time.Duration `key:"shutdown.timeout" default:"30s" min:"0s" doc:"How long a stopping broker lets requests in progress finish."`
+	MemoryLimit     Size          `key:"memory.limit" default:"auto" special:"auto=-1|off=0" min:"64MiB" doc:"Soft limit of the Go heap and what belongs to it. auto: nine tenths of the control group's limit, if there is one and GOMEMLIMIT is not set."`
+	LogLevel        string        `key:"log.level" default:"info" dev:"warn" enum:"debug|info|warn|error" doc:"The least important messages that are written to standard error."`
+	LogFormat       string        `key:"log.format" default:"auto" enum:"auto|text|json" doc:"Form of those messages. auto: text on a terminal, else JSON."`
+
+	_ group `name:"Listeners and connections"`
+
+	Listeners              []string      `key:"listeners" default:"PLAINTEXT://:9092" dev:"PLAINTEXT://127.0.0.1:9092" status:"K" doc:"Where clients connect: NAME://host:port, several by commas. An empty host binds all interfaces."`
+	AdvertisedListeners    []string      `key:"advertised.listeners" default:"" status:"A" doc:"The addresses that clients are told, by listener name. A listener that is not named here is advertised under its own host, or the name of the machine where it binds all interfaces."`
+	ControllerListeners    []string      `key:"controller.listener.names" default:"" status:"A" doc:"Listeners of these names are not opened: there are no separate controllers. For Kafka's files."`
+	HTTPListen             string        `key:"http.listen" default:":8080" dev:"127.0.0.1:8080" doc:"Address of /metrics, /healthz and /readyz (and, on loopback only, /debug/pprof). off: none."`
+	MaxConnections         int           `key:"max.connections" default:"2147483647" min:"1" status:"K" doc:"Connections served at a time, over all listeners."`
+	MaxConnectionsPerIP    int           `key:"max.connections.per.ip" default:"2147483647" min:"1" status:"K" doc:"Connections served at a time from one address."`
+	ConnectionsMaxIdle     time.Duration `key:"connections.max.idle.ms" default:"10m" unit:"ms" min:"1s" status:"K" doc:"A connection without requests for so long is closed."`
+	SocketRequestMax       Size          `key:"socket.request.max.bytes" default:"100MiB" min:"512KiB" max:"1GiB" status:"K" doc:"The largest request that is read."`
+	QueuedMaxBytes         Size          `key:"queued.max.request.bytes" default:"64MiB" min:"1MiB" status:"A" doc:"Bytes of requests and answers that one connection may hold; above it, it is not read."`
+	RequestMemory          Size          `key:"request.memory.bytes" default:"512MiB" min:"16MiB" doc:"Bytes of requests being read or processed, over all connections; above it, no request is read until others are done."`
+	FetchMaxBytes          Size          `key:"fetch.max.bytes" default:"55MiB" min:"1KiB" max:"1GiB" status:"K" doc:"Most bytes of records in one answer to a fetch, except for a first batch that is larger."`
+	FetchSessions          int           `key:"max.incremental.fetch.session.cache.slots" default:"1000" min:"0" status:"K" doc:"Incremental fetch sessions remembered."`
+	MaxPartitionsPerCreate int           `key:"max.request.partition.size.limit" default:"10000" min:"1" status:"A" doc:"Partitions that one request may create."`
+
+	_ group `name:"Topics"`
+
+	AutoCreateTopics  bool  `key:"auto.create.topics.enable" default:"true" status:"K" doc:"A topic that a client asks for is created."`
+	DeleteTopics      bool  `key:"delete.topic.enable" default:"true" status:"K" doc:"Topics may be deleted."`
+	NumPartitions     int32 `key:"num.partitions" default:"1" min:"1" max:"10000" status:"K" doc:"Partitions of a topic whose creator does not say how many."`
+	ReplicationFactor int16 `key:"default.replication.factor" default:"auto" special:"auto=0" min:"1" status:"A" doc:"Replicas of a topic whose creator does not say how many. auto: three from three brokers on, else one."`
+	MinInSyncReplicas int32 `key:"min.insync.replicas" default:"1" min:"1" status:"A" dynamic:"true" doc:"Replicas that must have a record before acks=all is answered. A Raft majority always has."`
+
+	_ group `name:"Log"`
+
+	FlushMessages       int64         `key:"log.flush.interval.messages" default:"1" min:"1" status:"A" dynamic:"true" doc:"1: a record is on stable storage before it is acknowledged, shared by all that wait (group commit). More: relaxed, the page cache is the promise. Topics override it by flush.messages."`
+	FlushInterval       time.Duration `key:"log.flush.interval.ms" default:"1s" unit:"ms" min:"0s" status:"A" dynamic:"true" doc:"How often a relaxed partition is synced in the background; 0s: never."`
+	SegmentBytes        Size          `key:"log.segment.bytes" default:"256MiB" min:"1MiB" max:"2147483647" status:"K" dynamic:"true" doc:"Size at which a segment file is closed and the next one begun."`
+	SegmentAge          time.Duration `key:"log.roll.ms" alias:"log.roll.hours=h" default:"7d" unit:"ms" min:"1s" status:"K" dynamic:"true" doc:"Age at which a segment file is closed and the next one begun."`
+	IndexIntervalBytes  Size          `key:"log.index.interval.bytes" default:"4096" min:"0" max:"2147483647" status:"K" dynamic:"true" doc:"Bytes of records between two entries of an index."`
+	MessageMaxBytes     Size          `key:"message.max.bytes" default:"1048588" min:"1" max:"1GiB" status:"K" dynamic:"true" doc:"The largest record batch, as stored."`
+	TimestampType       string        `key:"log.message.timestamp.type" default:"CreateTime" enum:"CreateTime|LogAppendTime" status:"K" dynamic:"true" doc:"Whose clock stamps records: the producer's or the broker's."`
+	TimestampBeforeMax  time.Duration `key:"log.message.timestamp.before.max.ms" default:"unlimited" unit:"ms" special:"unlimited=9223372036854775807" min:"0s" status:"K" dynamic:"true" doc:"How far a producer's timestamp may lie in the past."`
+	TimestampAfterMax   time.Duration `key:"log.message.timestamp.after.max.ms" default:"1h" unit:"ms" special:"unlimited=9223372036854775807" min:"0s" status:"K" dynamic:"true" doc:"How far a producer's timestamp may lie in the future."`
+	CompressionType     string        `key:"compression.type" default:"producer" enum:"producer" status:"A" doc:"Batches are stored as producers compress them."`
+	PartitionMetricsMax int           `key:"metrics.partition.level.max" default:"2000" min:"0" doc:"Series per partition are exported while there are at most so many partitions."`
+
+	_ ignored `key:"process.roles" doc:"every broker has all roles"`
+	_ ignored `key:"inter.broker.listener.name" doc:"brokers talk to each other on their own port"`
+	_ ignored `key:"listener.security.protocol.map" doc:"the protocol follows from the listener's name"`
+	_ ignored `key:"num.network.threads" doc:"Go schedules this"`
+	_ ignored `key:"num.io.threads" doc:"Go schedules this"`
+	_ ignored `key:"background.threads" doc:"Go schedules this"`
+	_ ignored `key:"num.replica.fetchers" doc:"Go schedules this"`
+	_ ignored `key:"num.recovery.threads.per.data.dir" doc:"Go schedules this"`
+	_ ignored `key:"queued.max.requests" doc:"bytes are bounded instead, by queued.max.request.bytes"`
+	_ ignored `key:"socket.send.buffer.bytes" doc:"the system sizes socket buffers"`
+	_ ignored `key:"socket.receive.buffer.bytes" doc:"the system sizes socket buffers"`
+	_ ignored `key:"controlled.shutdown.*" doc:"see shutdown.timeout"`
+	_ ignored `key:"metric.reporters" doc:"Prometheus is built in, see http.listen"`
+	_ ignored `key:"metrics.num.samples" doc:"Prometheus is built in, see http.listen"`
+	_ ignored `key:"metrics.sample.*" doc:"Prometheus is built in, see http.listen"`
+	_ ignored `key:"metrics.recording.*" doc:"Prometheus is built in, see http.listen"`
+	_ ignored `key:"log4j.*" doc:"see log.level and log.format"`
+	_ ignored `key:"confluent.*" doc:"not a setting of Kafka's broker"`
+	_ ignored `key:"share.coordinator.*" doc:"share groups are not served"`
+	_ ignored `key:"offsets.*" doc:"consumer groups are not served yet"`
+	_ ignored `key:"group.*" doc:"consumer groups are not served yet"`
+	_ ignored `key:"transaction.*" doc:"transactions are not served yet"`
+	_ ignored `key:"transactional.*" doc:"transactions are not served yet"`
+	_ ignored `key:"auto.leader.rebalance.enable" doc:"one broker leads everything"`
+	_ ignored `key:"leader.imbalance.*" doc:"one broker leads everything"`
+	_ ignored `key:"replica.*" doc:"one broker has nobody to replicate to"`
+	_ ignored `key:"unclean.leader.election.enable" doc:"with one broker there is nothing to elect from"`
+	_ ignored `key:"log.cleanup.policy" doc:"nothing is deleted or compacted yet: watch the disk"`
+	_ ignored `key:"log.cleaner.*" doc:"nothing is compacted yet"`
+	_ ignored `key:"log.retention.*" doc:"nothing is deleted by age or size yet: watch the disk"`
+
+	_ refused `key:"zookeeper.*" doc:"there is no ZooKeeper here; remove it"`
+	_ refused `key:"cluster.peers" doc:"this version runs one broker; clusters come with a later one"`
+	_ refused `key:"cluster.join" doc:"this version runs one broker; clusters come with a later one"`
+	_ refused `key:"ssl.*" doc:"this version serves no TLS: it would listen in the clear; remove it, or put a TLS proxy in front"`
+	_ refused `key:"sasl.*" doc:"this version authenticates nobody; remove it, and let only trusted hosts reach the listeners"`
+	_ refused `key:"security.inter.broker.protocol" doc:"this version serves PLAINTEXT alone; remove it"`
+	_ refused `key:"authorizer.class.name" doc:"this version authorizes everybody; remove it, and let only trusted hosts reach the listeners"`
+	_ refused `key:"super.users" doc:"this version authorizes everybody; remove it"`
+	_ refused `key:"allow.everyone.if.no.acl.found" doc:"this version has no ACLs; remove it"`
+	_ refused `key:"quota.*" doc:"this version has no quotas; remove it"`
+}

@@ -1,0 +1,252 @@
+package dledger
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lni/dragonboat/v4"
+	"github.com/lni/dragonboat/v4/client"
+
+	"github.com/stelemq/stele/protocol/record"
+)
+
+const (
+	// entryBytesMax is how many bytes of collected batches make one entry; a larger batch is an entry alone.
+	entryBytesMax = 256 << 10
+	// proposalsMax bounds the proposals of a partition between Propose and the log.
+	proposalsMax = 64
+	// partitionBytesMax bounds a partition's bytes in flight.
+	partitionBytesMax = 8 << 20
+	// proposalTimeout is when dragonboat forgets a proposal that it has not appended. Much longer than any
+	// producer waits: the answer does not depend on it.
+	proposalTimeout = 60 * time.Second
+)
+
+// pendingAppend is a batch between its arrival and its answer.
+type pendingAppend struct {
+	batch    record.Batch
+	acks     Acks
+	deadline time.Time
+	done     func(AppendResult) // nil once called
+	base     record.Offset      // once appended
+	next     record.Offset
+	bytes    int64
+	repeats  []*pendingAppend // duplicates that wait for this one's answer
+}
+
+// proposal is one entry on its way through Raft: batches, or a command.
+type proposal struct {
+	sequence uint32
+	appends  []*pendingAppend
+	command  []byte
+	bytes    int
+	index    Index // once appended
+	since    time.Time
+	state    *dragonboat.RequestState
+}
+
+// answer is a call of Done that is due once the lock is released.
+type answer struct {
+	a   *pendingAppend
+	fn  func(AppendResult)
+	res AppendResult
+}
+
+// Append offers a batch. It blocks only for admission, bounded by ctx; the order of calls is the order in the log.
+// Errors, upon which Done is not called: ErrNotLeader, ErrNoSpace, ErrNotEnoughReplicas, ErrOutOfOrderSequence,
+// ErrDuplicateSequence, ErrInvalidProducerEpoch, ErrClosed, or ctx's.
+func (p *Partition) Append(ctx context.Context, r *AppendRequest) error {
+	if !p.isLeader.Load() {
+		return ErrNotLeader
+	}
+	n := int64(len(r.Batch))
+	if !p.host.space.grant(n) {
+		return ErrNoSpace
+	}
+	if err := p.bytes.acquire(ctx, n); err != nil {
+		return err
+	}
+	if err := p.host.admission.acquire(ctx, n); err != nil {
+		p.bytes.release(n)
+		return err
+	}
+	a := &pendingAppend{
+		batch: r.Batch, acks: r.Acks, done: r.Done, bytes: n, base: record.NoOffset,
+		deadline: time.Now().Add(r.Timeout),
+	}
+	p.pendingN.Add(1)
+	due, err := p.enqueue(a)
+	if err != nil {
+		p.pendingN.Add(-1)
+		p.release(n)
+		return err
+	}
+	p.deliver(due)
+	return nil
+}
+
+func (p *Partition) release(n int64) {
+	p.bytes.release(n)
+	p.host.admission.release(n)
+}
+
+// enqueue validates a batch against the producer's state and queues it.
+func (p *Partition) enqueue(a *pendingAppend) ([]answer, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, ErrClosed
+	}
+	if !p.isLeader.Load() {
+		return nil, ErrNotLeader
+	}
+	if a.acks == AcksAll && p.config.Load().MinInSyncReplicas > len(*p.members.Load()) {
+		return nil, ErrNotEnoughReplicas
+	}
+	v := p.checkSequenceLocked(a.batch)
+	switch {
+	case v.err != nil:
+		return nil, v.err
+	case v.original != nil:
+		v.original.repeats = append(v.original.repeats, a)
+		return nil, nil
+	case v.stored:
+		a.base, a.next = v.base, v.next
+		return p.awaitLocked(a, nil), nil
+	}
+	p.trackProducerLocked(a)
+	p.queue = append(p.queue, a)
+	p.queueBytes += len(a.batch)
+	p.proposeLocked()
+	return nil, nil
+}
+
+// awaitLocked files an appended batch among those that wait for the high watermark, or answers it.
+func (p *Partition) awaitLocked(a *pendingAppend, due []answer) []answer {
+	if int64(a.next) <= p.hw.Load() {
+		return p.answerLocked(a, nil, due)
+	}
+	i := len(p.waiting)
+	for i > 0 && p.waiting[i-1].next > a.next {
+		i--
+	}
+	p.waiting = append(p.waiting, nil)
+	copy(p.waiting[i+1:], p.waiting[i:])
+	p.waiting[i] = a
+	return due
+}
+
+// proposeLocked turns queued batches into proposals. While one is on its way further batches collect and go
+// in together, as in Nagle's algorithm; what makes a full entry does not wait.
+func (p *Partition) proposeLocked() {
+	for len(p.queue) > 0 && p.isLeader.Load() && len(p.inflight) < proposalsMax {
+		if len(p.inflight) > 0 && p.queueBytes < entryBytesMax {
+			return
+		}
+		n, bytes := 1, len(p.queue[0].batch)
+		for n < len(p.queue) && bytes+len(p.queue[n].batch) <= entryBytesMax {
+			bytes += len(p.queue[n].batch)
+			n++
+		}
+		pr := &proposal{
+			sequence: nextSequence(p.sequence), appends: p.queue[:n:n], bytes: bytes, since: time.Now(),
+		}
+		if err := p.submitLocked(pr); err != nil {
+			return // the queue stays; the sweeper and the next progress try again
+		}
+		p.sequence = pr.sequence
+		p.inflight = append(p.inflight, pr)
+		p.queue = append([]*pendingAppend(nil), p.queue[n:]...)
+		p.queueBytes -= bytes
+	}
+}
+
+// submitLocked hands a proposal to Raft, which copies its bytes.
+func (p *Partition) submitLocked(pr *proposal) error {
+	cmd := pr.command
+	switch {
+	case cmd != nil:
+	case len(pr.appends) == 1:
+		cmd = pr.appends[0].batch
+	default:
+		p.scratch = p.scratch[:0]
+		for _, a := range pr.appends {
+			p.scratch = append(p.scratch, a.batch...)
+		}
+		cmd = p.scratch
+	}
+	session := &client.Session{
+		ShardID: uint64(p.spec.Shard), ClientID: clientID(p.term, pr.sequence, pr.command != nil), SeriesID: client.NoOPSeriesID,
+	}
+	rs, err := p.user.Propose(session, cmd, proposalTimeout)
+	if err != nil {
+		return fmt.Errorf("propose: %w", err)
+	}
+	pr.state = rs
+	return nil
+}
+
+// answerLocked prepares the answer to a batch and to those that repeated it.
+func (p *Partition) answerLocked(a *pendingAppend, err error, due []answer) []answer {
+	if a.done != nil {
+		res := AppendResult{BaseOffset: a.base, LogStartOffset: p.shard.log.LogStart(), Err: err}
+		if err != nil {
+			res.BaseOffset = record.NoOffset
+		}
+		due = append(due, answer{a: a, fn: a.done, res: res})
+		a.done = nil
+	}
+	for _, r := range a.repeats {
+		r.base = a.base
+		due = p.answerLocked(r, err, due)
+	}
+	a.repeats = nil
+	return due
+}
+
+// deliver calls the answers' Done and returns their bytes. The lock is not held.
+func (p *Partition) deliver(due []answer) {
+	for i := range due {
+		due[i].fn(due[i].res)
+		p.release(due[i].a.bytes)
+		p.pendingN.Add(-1)
+	}
+}
+
+// propose replicates a command and waits until it is in the log and saved. Errors: ErrNotLeader, ErrClosed, ctx's.
+func (p *Partition) propose(ctx context.Context, command []byte) error {
+	done := make(chan error, 1)
+	a := &pendingAppend{acks: AcksAll, batch: nil, done: func(r AppendResult) { done <- r.Err }}
+	p.mu.Lock()
+	if !p.isLeader.Load() || p.closed {
+		p.mu.Unlock()
+		return ErrNotLeader
+	}
+	pr := &proposal{sequence: nextSequence(p.sequence), command: command, appends: []*pendingAppend{a}, since: time.Now()}
+	err := p.submitLocked(pr)
+	if err == nil {
+		p.sequence = pr.sequence
+		p.inflight = append(p.inflight, pr)
+		p.pendingN.Add(1)
+	}
+	p.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("propose: %w", ctx.Err())
+	}
+}
+
+// AdvanceLogStart moves the log start offset of all replicas to o at most the high watermark (DeleteRecords, retention).
+// Errors: ErrOffsetOutOfRange, ErrNotLeader, ctx's.
+func (p *Partition) AdvanceLogStart(ctx context.Context, o record.Offset) error {
+	if off := p.Offsets(); o > off.HighWatermark || o < 0 {
+		return ErrOffsetOutOfRange
+	}
+	return p.propose(ctx, encodeCommand(commandLogStart, int64(o)))
+}

@@ -1,0 +1,325 @@
+package dledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/lni/dragonboat/v4"
+	"github.com/lni/dragonboat/v4/config"
+
+	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/internal/vfs"
+)
+
+// Raft's timing: election timeouts of 150 to 300 ms with the cheapest ticks.
+const (
+	tickMillis    = 30
+	electionTicks = 5
+	heartbeatTick = 2
+	sweepInterval = 50 * time.Millisecond
+)
+
+// Hooks observe a host; nil functions are skipped. They must not block.
+type Hooks struct {
+	// Fsync: one journal or segment sync took d.
+	Fsync func(d time.Duration)
+	// Corrupt: a read found bytes that do not match their checksum.
+	Corrupt func()
+	// LeaderChanged: a partition has another leader or term.
+	LeaderChanged func()
+}
+
+// Options configure a Host.
+type Options struct {
+	// Dir is the log directory; created if absent, locked while the host is open.
+	Dir    string
+	NodeID int32
+	FS     vfs.FS       // the operating system's if nil
+	Logger *slog.Logger // discards if nil
+	// StateMachine is the cluster metadata.
+	StateMachine MetadataStateMachine
+	// Fatal is called when nothing more can be stored: a write or a sync has failed. It ends the process and
+	// does not return.
+	Fatal func(error)
+	// JournalFileBytes is the size of a journal file; 0 = 32 MiB, less on a small disk.
+	JournalFileBytes int64
+	// InFlightBytes bounds the bytes of all partitions between arrival and answer; 0 = 32 MiB.
+	InFlightBytes int64
+	// ReservePercent of the disk stay free: appends are refused below.
+	ReservePercent int64
+	// ProducerExpiry is how long an idempotent producer is remembered after its last batch; 0 = 24 h.
+	ProducerExpiry time.Duration
+	Hooks          Hooks
+}
+
+// Host runs this node's replicas and its part of the metadata group. All methods are safe for concurrent use.
+type Host struct {
+	opts      Options
+	logger    *slog.Logger
+	hooks     hostHooks
+	unlock    func() error
+	journal   *journal
+	db        *logDB
+	nodes     *dragonboat.NodeHost
+	transport *transport
+	events    *unloadEvents
+	admission *admission
+	space     *spaceGuard
+	files     *commitlog.FileCache
+
+	ctx    context.Context //nolint:containedctx // the host's lifetime, ended by Close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	mu sync.Mutex
+	// mu guards:
+	partitions map[ShardID]*Partition
+	recovered  map[shardKey]*shardLog // opened by Open, waiting for StartPartition
+	replay     *journalReplay
+	closed     bool
+}
+
+type hostHooks struct{ Hooks }
+
+func (h hostHooks) corrupt() {
+	if h.Corrupt != nil {
+		h.Corrupt()
+	}
+}
+
+// Open locks the directory, recovers what a crash left, and starts this node's part of the metadata group. The
+// partitions are started one by one, by StartPartition. Errors: vfs.ErrLocked, ErrUnsupportedVersion.
+func Open(ctx context.Context, o Options) (*Host, error) {
+	o = o.withDefaults()
+	h := &Host{
+		opts: o, logger: o.Logger, hooks: hostHooks{o.Hooks}, events: newUnloadEvents(),
+		admission: newAdmission(o.InFlightBytes), files: commitlog.NewFileCache(openFilesMax),
+		space:      &spaceGuard{fs: o.FS, dir: o.Dir, percent: o.ReservePercent},
+		partitions: make(map[ShardID]*Partition), recovered: make(map[shardKey]*shardLog),
+	}
+	h.ctx, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err := h.open(); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+// openFilesMax bounds the open files of closed segments.
+const openFilesMax = 1024
+
+func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = vfs.OS{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.InFlightBytes <= 0 {
+		o.InFlightBytes = 32 << 20
+	}
+	if o.ProducerExpiry <= 0 {
+		o.ProducerExpiry = 24 * time.Hour
+	}
+	if o.Fatal == nil {
+		o.Fatal = func(err error) { panic(err) } // nothing may be acknowledged after it
+	}
+	return o
+}
+
+func (h *Host) open() error {
+	fsys := h.opts.FS
+	if err := makeDirs(fsys, h.journalDir()); err != nil {
+		return err
+	}
+	var err error
+	if h.unlock, err = fsys.Lock(filepath.Join(h.opts.Dir, ".lock")); err != nil {
+		return fmt.Errorf("lock %s: %w", h.opts.Dir, err)
+	}
+	if err := h.recover(); err != nil {
+		return err
+	}
+	h.db = newLogDB(h.journal, h.opts.Fatal)
+	if err := h.startNodeHost(); err != nil {
+		return err
+	}
+	h.tasks.Go(h.sweeper)
+	h.tasks.Go(h.flusher)
+	h.tasks.Go(h.expirer)
+	return h.startMetadata()
+}
+
+// makeDirs creates a directory and makes its name and its parent's durable.
+func makeDirs(fsys vfs.FS, dir string) error {
+	if err := fsys.MkdirAll(dir); err != nil {
+		return fmt.Errorf("create %s: %w", dir, err)
+	}
+	for _, d := range []string{filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))} {
+		if err := fsys.SyncDir(d); err != nil {
+			return fmt.Errorf("sync %s: %w", d, err)
+		}
+	}
+	return nil
+}
+
+func (h *Host) journalDir() string { return filepath.Join(h.opts.Dir, "journal") }
+func (h *Host) raftDir() string    { return filepath.Join(h.opts.Dir, "raft") }
+
+// journalFileBytes is a size that leaves a small disk to the records.
+func (h *Host) journalFileBytes() int64 {
+	size := h.opts.JournalFileBytes
+	if size > 0 {
+		return size
+	}
+	size = 32 << 20
+	if _, total, err := h.opts.FS.Free(h.opts.Dir); err == nil {
+		size = min(size, max(int64(total)/64, 2<<20)) //nolint:gosec // disks are below 2^63 bytes
+	}
+	return size
+}
+
+func (h *Host) startNodeHost() error {
+	if err := followHostname(h.raftDir()); err != nil {
+		return err
+	}
+	bridgeLogs(h.logger)
+	tf := &transportFactory{}
+	c := config.NodeHostConfig{
+		NodeHostDir:         h.raftDir(),
+		RTTMillisecond:      tickMillis,
+		RaftAddress:         nodeTarget(h.opts.NodeID),
+		NodeHostID:          nodeTarget(h.opts.NodeID),
+		SystemEventListener: h.events,
+		Expert: config.ExpertConfig{
+			LogDBFactory: logDBFactory{h.db}, TransportFactory: tf, NodeRegistryFactory: nodeRegistry{},
+			LogDB: config.GetTinyMemLogDBConfig(),
+			Engine: config.EngineConfig{
+				ExecShards: execShards, CommitShards: 1, ApplyShards: 8, SnapshotShards: 4, CloseShards: 4,
+			},
+		},
+	}
+	nh, err := dragonboat.NewNodeHost(c)
+	if err != nil {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	h.nodes, h.transport = nh, tf.made.Load()
+	return nil
+}
+
+// followHostname lets a directory move between machines: dragonboat keeps its files below the host's name.
+func followHostname(dir string) error {
+	name, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("hostname: %w", err)
+	}
+	es, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", dir, err)
+	}
+	old := ""
+	for _, e := range es {
+		if e.IsDir() {
+			if e.Name() == name || old != "" {
+				return nil
+			}
+			old = e.Name()
+		}
+	}
+	if old == "" {
+		return nil
+	}
+	// The flag file names the host; without it dragonboat writes a new one.
+	flags, err := filepath.Glob(filepath.Join(dir, old, "*", "dragonboat.ds"))
+	if err != nil {
+		return fmt.Errorf("find flag file: %w", err)
+	}
+	for _, f := range flags {
+		if err := os.Remove(f); err != nil {
+			return fmt.Errorf("remove flag file: %w", err)
+		}
+	}
+	if err := os.Rename(filepath.Join(dir, old), filepath.Join(dir, name)); err != nil {
+		return fmt.Errorf("follow the host's name: %w", err)
+	}
+	return nil
+}
+
+// sweeper answers what has waited too long.
+func (h *Host) sweeper() {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, p := range h.all() {
+				p.sweep(now)
+			}
+		}
+	}
+}
+
+func (h *Host) all() []*Partition {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := make([]*Partition, 0, len(h.partitions))
+	for _, p := range h.partitions {
+		out = append(out, p)
+	}
+	return out
+}
+
+func (h *Host) leaderChanged(*Partition) {
+	if h.hooks.LeaderChanged != nil {
+		h.hooks.LeaderChanged()
+	}
+}
+
+// LowSpace reports whether appends are refused because the disk's reserve is reached.
+func (h *Host) LowSpace() bool { return h.space.low() }
+
+// InFlightBytes returns the bytes between arrival and answer.
+func (h *Host) InFlightBytes() int64 { return h.admission.inUse() }
+
+// Close fails what waits, stops all replicas, brings the files up to date so that the next start has nothing to replay, and
+// unlocks the directory. Idempotent.
+func (h *Host) Close() error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	h.mu.Unlock()
+	h.cancel()
+	h.tasks.Wait()
+	for _, p := range h.all() {
+		p.close()
+	}
+	if h.nodes != nil {
+		h.nodes.Close()
+	}
+	var err error
+	if h.journal != nil {
+		err = h.journal.close()
+	}
+	for _, p := range h.all() {
+		err = errors.Join(err, p.shard.close())
+	}
+	for _, s := range h.recovered {
+		err = errors.Join(err, s.close())
+	}
+	if h.unlock != nil {
+		err = errors.Join(err, h.unlock())
+	}
+	return err
+}

@@ -1,0 +1,230 @@
+package dledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/lni/dragonboat/v4/config"
+	sm "github.com/lni/dragonboat/v4/statemachine"
+)
+
+// StartPartition opens or creates a replica's files and starts its Raft group. A group with a single voter is led by this
+// node within milliseconds. Errors: ErrCorrupt or commitlog's *CorruptionError (the replica is damaged),
+// ErrUnsupportedVersion, ErrClosed.
+func (h *Host) StartPartition(ctx context.Context, spec PartitionSpec) (*Partition, error) {
+	s, err := h.openShard(spec)
+	if err != nil {
+		return nil, err
+	}
+	p := newPartition(h, spec, s)
+	s.mu.Lock()
+	s.observer = p
+	s.mu.Unlock()
+	h.db.add(s)
+	if err := h.register(p); err != nil {
+		h.db.remove(s)
+		return nil, errors.Join(err, s.close())
+	}
+	if err := h.startShard(p); err != nil {
+		h.unregister(p)
+		h.db.remove(s)
+		return nil, errors.Join(err, s.close())
+	}
+	if len(spec.Members) == 1 {
+		h.tasks.Go(func() { h.campaign(p) })
+	}
+	_ = ctx
+	return p, nil
+}
+
+func (h *Host) register(p *Partition) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return ErrClosed
+	}
+	if h.partitions[p.spec.Shard] != nil {
+		return fmt.Errorf("dledger: shard %d is already started", p.spec.Shard)
+	}
+	h.partitions[p.spec.Shard] = p
+	return nil
+}
+
+func (h *Host) unregister(p *Partition) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.partitions, p.spec.Shard)
+}
+
+func (h *Host) partitionDir(spec PartitionSpec) string {
+	return filepath.Join(h.opts.Dir, fmt.Sprintf("%s-%d", spec.Topic, spec.Partition))
+}
+
+// openShard finds the replica among those that were recovered, opens its directory, or makes one. A directory that
+// belongs to another shard is what a deleted topic of the same name left.
+func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
+	key := shardKey{spec.Shard, spec.Replica}
+	dir := h.partitionDir(spec)
+	h.mu.Lock()
+	s := h.recovered[key]
+	delete(h.recovered, key)
+	h.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	file, err := readReplicaFile(h.opts.FS, dir)
+	switch {
+	case notExist(err):
+		return createShard(h.shardOptions(&spec), dir, key, spec.Generation)
+	case err != nil:
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	case file.Shard != spec.Shard:
+		if err := h.discard(dir, file.Shard); err != nil {
+			return nil, err
+		}
+		return createShard(h.shardOptions(&spec), dir, key, spec.Generation)
+	}
+	return recoverShard(h.shardOptions(&spec), dir, h.pendingOf)
+}
+
+func (h *Host) startShard(p *Partition) error {
+	spec := p.spec
+	members := map[uint64]string{}
+	join := false
+	p.shard.mu.RLock()
+	started := p.shard.file.Bootstrap != ""
+	p.shard.mu.RUnlock()
+	if !started {
+		for r, n := range spec.Members {
+			members[uint64(r)] = nodeTarget(n)
+		}
+	}
+	c := config.Config{
+		ShardID: uint64(spec.Shard), ReplicaID: uint64(spec.Replica), CheckQuorum: true, PreVote: true,
+		ElectionRTT: electionTicks, HeartbeatRTT: heartbeatTick,
+	}
+	create := func(uint64, uint64) sm.IOnDiskStateMachine { return &partitionSM{p.shard} }
+	if err := h.nodes.StartOnDiskReplica(members, join, create, c); err != nil {
+		return fmt.Errorf("start shard %d: %w", spec.Shard, err)
+	}
+	user, err := h.nodes.GetNodeUser(uint64(spec.Shard))
+	if err != nil {
+		return fmt.Errorf("start shard %d: %w", spec.Shard, err)
+	}
+	p.mu.Lock()
+	p.user = user
+	p.mu.Unlock()
+	return nil
+}
+
+// campaign makes the only voter of a group stand for election until it leads: at first it may have to
+// apply what was committed before.
+func (h *Host) campaign(p *Partition) {
+	for wait := time.Millisecond; !p.isLeader.Load(); wait = min(2*wait, 50*time.Millisecond) {
+		p.mu.Lock()
+		closed, leads := p.closed, p.raftLeader == p.shard.key.replica
+		p.mu.Unlock()
+		if closed || leads {
+			return
+		}
+		h.transport.campaign(p.spec.Shard, p.spec.Replica)
+		if !pause(h.ctx, wait) {
+			return
+		}
+	}
+}
+
+// pause waits and reports false if ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// StopPartition stops a replica and keeps its files.
+func (h *Host) StopPartition(spec PartitionSpec) error {
+	h.mu.Lock()
+	p := h.partitions[spec.Shard]
+	h.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	p.close()
+	if err := h.unload(p); err != nil {
+		return err
+	}
+	// What the journal has of the shard must stand in its files before they are closed.
+	if err := h.journal.checkpoint(); err != nil {
+		return err
+	}
+	h.db.remove(p.shard)
+	h.unregister(p)
+	return p.shard.close()
+}
+
+// unload stops the Raft group and waits until no worker of dragonboat uses it any more.
+func (h *Host) unload(p *Partition) error {
+	gone := h.events.await(p.spec.Shard)
+	if err := h.nodes.StopShard(uint64(p.spec.Shard)); err != nil {
+		return fmt.Errorf("stop shard %d: %w", p.spec.Shard, err)
+	}
+	select {
+	case <-gone:
+		return nil
+	case <-time.After(unloadTimeout):
+		return fmt.Errorf("dledger: shard %d does not stop", p.spec.Shard)
+	}
+}
+
+const unloadTimeout = 30 * time.Second
+
+// DeletePartition stops a replica and removes its files. The directory is out of the way when it returns; the bytes go
+// in the background, and at the next start if the process ends before.
+func (h *Host) DeletePartition(spec PartitionSpec) error {
+	h.mu.Lock()
+	p := h.partitions[spec.Shard]
+	h.mu.Unlock()
+	if p != nil {
+		p.close()
+		if err := h.unload(p); err != nil {
+			return err
+		}
+		h.journal.forgetShard(p.shard)
+		if err := p.shard.close(); err != nil {
+			return err
+		}
+		h.db.remove(p.shard)
+		h.unregister(p)
+	}
+	dir := h.partitionDir(spec)
+	f, err := readReplicaFile(h.opts.FS, dir)
+	if notExist(err) || (err == nil && f.Shard != spec.Shard) {
+		return nil
+	}
+	return h.discard(dir, spec.Shard)
+}
+
+// discard renames a directory out of the way, durably, and removes it in the background.
+func (h *Host) discard(dir string, shard ShardID) error {
+	away := fmt.Sprintf("%s.%d%s", dir, shard, deleteSuffix)
+	if err := h.opts.FS.Rename(dir, away); err != nil {
+		return fmt.Errorf("delete: %w", err)
+	}
+	if err := h.opts.FS.SyncDir(h.opts.Dir); err != nil {
+		return fmt.Errorf("delete: %w", err)
+	}
+	h.tasks.Go(func() {
+		if err := h.opts.FS.RemoveAll(away); err != nil {
+			h.logger.Warn("directory of a deleted partition remains", "dir", away, "error", err)
+		}
+	})
+	return nil
+}

@@ -1,0 +1,193 @@
+package dledger
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stelemq/stele/commitlog"
+)
+
+// deleteSuffix marks directories on their way out, as Kafka does.
+const deleteSuffix = "-delete"
+
+// recover replays the journal, brings every replica up to date that the journal has news of, and begins a fresh
+// journal file.
+func (h *Host) recover() error {
+	start := time.Now()
+	replay, err := replayJournal(h.opts.FS, h.journalDir())
+	if err != nil {
+		return err
+	}
+	if d := replay.damage; d != nil {
+		if err := h.setAside(d, replay); err != nil {
+			return err
+		}
+	}
+	h.replay = replay
+	dirs, err := h.replicaDirs()
+	if err != nil {
+		return err
+	}
+	here := make(map[shardKey]bool, len(dirs))
+	var busy []string
+	for dir, key := range dirs {
+		here[key] = true
+		if p := replay.shards[key]; p != nil && (len(p.entries) > 0 || p.truncate > 0) {
+			busy = append(busy, dir)
+		}
+	}
+	for k := range replay.shards {
+		if !here[k] {
+			delete(replay.shards, k) // deleted
+		}
+	}
+	if err := h.recoverAll(busy); err != nil {
+		return err
+	}
+	if err := h.openJournal(replay); err != nil {
+		return err
+	}
+	if len(busy) > 0 {
+		h.logger.Info("recovered", "partitions", len(busy), "duration", time.Since(start))
+	}
+	return nil
+}
+
+// setAside keeps a damaged journal file for whoever wants to look at it; its readable prefix is used.
+func (h *Host) setAside(d *JournalDamage, replay *journalReplay) error {
+	h.logger.Error("journal is damaged", "path", d.Path, "position", d.Pos, "error", d.Err)
+	h.hooks.corrupt()
+	b, err := readFile(h.opts.FS, d.Path)
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("%s.%d.corrupt", filepath.Base(d.Path), replay.last)
+	return writeFileAtomic(h.opts.FS, h.journalDir(), name, b)
+}
+
+// replicaDirs finds the partition directories and the replica that each belongs to, and finishes deletions.
+func (h *Host) replicaDirs() (map[string]shardKey, error) {
+	names, err := h.opts.FS.ReadDir(h.opts.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", h.opts.Dir, err)
+	}
+	out := make(map[string]shardKey)
+	for _, n := range names {
+		dir := filepath.Join(h.opts.Dir, n)
+		if strings.HasSuffix(n, deleteSuffix) {
+			if err := h.opts.FS.RemoveAll(dir); err != nil {
+				return nil, fmt.Errorf("finish deletion: %w", err)
+			}
+			continue
+		}
+		if _, err := h.opts.FS.Stat(filepath.Join(dir, replicaFileName)); err != nil {
+			continue
+		}
+		f, err := readReplicaFile(h.opts.FS, dir)
+		if err != nil {
+			if errors.Is(err, ErrUnsupportedVersion) {
+				return nil, err
+			}
+			h.logger.Error("replica cannot be read", "dir", dir, "error", err)
+			continue
+		}
+		out[dir] = shardKey{f.Shard, f.Replica}
+	}
+	return out, nil
+}
+
+// recoverAll recovers several replicas at once. A damaged one does not keep the others from starting: it is reported
+// when it is to be started.
+func (h *Host) recoverAll(dirs []string) error {
+	var (
+		mu    sync.Mutex
+		errs  error
+		wg    sync.WaitGroup
+		slots = make(chan struct{}, 8)
+	)
+	for _, dir := range dirs {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			s, err := recoverShard(h.shardOptions(nil), dir, h.pendingOf)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				h.recovered[s.key] = s
+			case errors.Is(err, ErrCorrupt) || errors.Is(err, commitlog.ErrCorrupt):
+				h.logger.Error("replica is damaged", "dir", dir, "error", err)
+				h.hooks.corrupt()
+			default:
+				errs = errors.Join(errs, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errs
+}
+
+func (h *Host) pendingOf(k shardKey) *pendingShard { return h.replay.shards[k] }
+
+func (h *Host) openJournal(replay *journalReplay) error {
+	o := journalOptions{
+		fs: h.opts.FS, dir: h.journalDir(), size: h.journalFileBytes(), fatal: h.opts.Fatal,
+		hooks: journalHooks{fsync: h.hooks.Fsync},
+	}
+	j, err := openJournal(o, replay)
+	if err != nil {
+		return err
+	}
+	for k, s := range h.recovered {
+		j.hard[k] = &hardEntry{state: s.hardNow(), checkpoint: s.checkpointed}
+	}
+	h.journal = j
+	return j.begin(replay)
+}
+
+// shardOptions are those of a replica's files; spec is nil while only recovering.
+func (h *Host) shardOptions(spec *PartitionSpec) shardOptions {
+	o := shardOptions{fs: h.opts.FS, logger: h.logger, log: commitlog.Options{
+		FS: h.opts.FS, Logger: h.logger, Files: h.files,
+	}}
+	if spec != nil {
+		o.log.Topic, o.log.Partition, o.log.TopicID = spec.Topic, spec.Partition, spec.TopicID
+		o.log.Config = logConfig(spec.Config)
+	}
+	return o
+}
+
+func logConfig(c LogConfig) commitlog.Config {
+	return commitlog.Config{
+		SegmentBytes: c.SegmentBytes, SegmentAge: c.SegmentAge, IndexIntervalBytes: c.IndexIntervalBytes,
+	}
+}
+
+// configure makes the shard's log follow a topic's settings.
+func (s *shardLog) configure(c LogConfig) {
+	s.mu.Lock()
+	s.flushEvery = c.FlushMessages
+	s.mu.Unlock()
+	s.log.SetConfig(logConfig(c))
+}
+
+// close closes the shard's files; what the journal has of it must have been checkpointed.
+func (s *shardLog) close() error {
+	s.ckptMu.Lock()
+	defer s.ckptMu.Unlock()
+	s.mu.Lock()
+	gone := s.gone
+	s.gone = true
+	s.mu.Unlock()
+	if gone {
+		return nil
+	}
+	if err := errors.Join(s.writer.close(), s.log.Close()); err != nil {
+		return fmt.Errorf("close %s: %w", s.dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,268 @@
+package dledger
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/stelemq/stele/internal/vfs"
+)
+
+// checkpointInterval is how often shards with something in the journal are checkpointed although no file is
+// full: it bounds what a restart replays, and after it damage at rest is told from a torn tail.
+const checkpointInterval = 10 * time.Second
+
+type journalOptions struct {
+	fs    vfs.FS
+	dir   string
+	size  int64
+	hooks journalHooks
+	fatal func(error)
+}
+
+// openJournal begins a fresh file after those that were replayed. The replayed files stay untouched until
+// adopt is called.
+func openJournal(o journalOptions, replay *journalReplay) (*journal, error) {
+	j := &journal{
+		fs: o.fs, dir: o.dir, size: o.size, hooks: o.hooks, fatal: o.fatal,
+		hard: make(map[shardKey]*hardEntry), wake: make(chan struct{}, 1), quit: make(chan struct{}),
+	}
+	j.freed = sync.NewCond(&j.wmu)
+	for k, p := range replay.shards {
+		if p.hasHard {
+			j.hard[k] = &hardEntry{state: p.hard, checkpoint: p.checkpoint}
+		}
+	}
+	return j, nil
+}
+
+// begin writes the hard states of all shards to a first file and frees every other slot: everything the
+// replayed files said has been recovered, written and synced.
+func (j *journal) begin(replay *journalReplay) error {
+	slot, err := j.freeSlot(replay)
+	if err != nil {
+		return err
+	}
+	j.wmu.Lock()
+	defer j.wmu.Unlock()
+	j.cur = &journalFile{slot: slot, seq: replay.last + 1, shards: make(map[*shardLog]struct{})}
+	if err := j.beginFile(j.cur, j.cur.seq); err != nil {
+		return err
+	}
+	if err := j.writeHardStates(j.cur.seq); err != nil {
+		return err
+	}
+	if err := j.cur.file.Sync(); err != nil {
+		return fmt.Errorf("journal: sync: %w", err)
+	}
+	j.cur.synced = j.cur.pos
+	for s := range journalSlots {
+		if s != slot {
+			j.free = append(j.free, s)
+		}
+	}
+	j.done.Go(j.checkpointer)
+	return nil
+}
+
+// freeSlot finds a slot whose use cannot hurt the replayed files until the new one is durable.
+func (j *journal) freeSlot(replay *journalReplay) (int, error) {
+	for s := range journalSlots {
+		b, err := func() ([]byte, error) {
+			if !replay.slots[s] {
+				return nil, nil
+			}
+			return readFile(j.fs, j.slotName(s))
+		}()
+		if err != nil {
+			return 0, err
+		}
+		if seq, _, err := decodeJournalHeader(b); err == nil && (seq == 0 || seq < replay.liveFrom) {
+			return s, nil
+		}
+	}
+	return 0, errors.New("journal: no free slot")
+}
+
+// writeHardStates writes every hard state whose newest copy is older than the sequence before. wmu is held.
+func (j *journal) writeHardStates(before uint64) error {
+	b := beginFrame(nil)
+	flush := func() error {
+		if len(b) == frameHeaderSize {
+			return nil
+		}
+		err := j.put(b, frameRecords, 0)
+		b = beginFrame(nil)
+		return err
+	}
+	for k, h := range j.hard {
+		if h.seq >= before {
+			continue
+		}
+		r := shardRecord{key: k, hard: &h.state, checkpoint: h.checkpoint}
+		b, _ = appendShardRecord(b, &r)
+		h.seq = j.cur.seq
+		if len(b) > frameBodyMax {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+func (j *journal) wakeCheckpointer() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (j *journal) checkpointer() {
+	tick := time.NewTicker(checkpointInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-j.quit:
+			return
+		case <-j.wake:
+		case <-tick.C:
+		}
+		if err := j.checkpoint(); err != nil {
+			_ = j.fail(err)
+			return
+		}
+	}
+}
+
+// checkpoint makes everything that the journal says of entries stand in .raft and segment files, and frees
+// the files that are complete.
+func (j *journal) checkpoint() error {
+	if err := j.failed(); err != nil {
+		return err
+	}
+	j.wmu.Lock()
+	shards := make(map[*shardLog]struct{})
+	retired := len(j.live)
+	for _, f := range append(j.live[:retired:retired], j.cur) {
+		for s := range f.shards {
+			shards[s] = struct{}{}
+		}
+	}
+	j.cur.shards = make(map[*shardLog]struct{})
+	j.relaxed = 0
+	seq := j.cur.seq
+	j.wmu.Unlock()
+	if len(shards) == 0 && retired == 0 {
+		return nil
+	}
+	done, err := checkpointShards(shards)
+	if err != nil {
+		return err
+	}
+	j.wmu.Lock()
+	defer j.wmu.Unlock()
+	return j.retire(retired, seq, done)
+}
+
+// checkpointShards checkpoints several shards at once: it is waiting for the disk, mostly.
+func checkpointShards(shards map[*shardLog]struct{}) (map[*shardLog]checkpointResult, error) {
+	var (
+		mu    sync.Mutex
+		errs  error
+		wg    sync.WaitGroup
+		out   = make(map[*shardLog]checkpointResult, len(shards))
+		slots = make(chan struct{}, 16)
+	)
+	for s := range shards {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			r, err := s.checkpoint()
+			mu.Lock()
+			defer mu.Unlock()
+			errs = errors.Join(errs, err)
+			if err == nil {
+				out[s] = r
+			}
+		})
+	}
+	wg.Wait()
+	return out, errs
+}
+
+type checkpointResult struct {
+	index Index
+	sync  syncPoint
+	gone  bool // the shard has been closed or deleted: nothing is said of it
+}
+
+// retire notes the checkpoints and hard states in the current file, syncs it, and frees the n oldest files. wmu
+// is held; it is released while syncing is not possible otherwise, so the sync happens under it: once per file.
+func (j *journal) retire(n int, seq uint64, done map[*shardLog]checkpointResult) error {
+	b := beginFrame(nil)
+	for s, c := range done {
+		h := j.hard[s.key]
+		if c.gone || h == nil {
+			continue
+		}
+		h.checkpoint, h.seq = c.index, j.cur.seq
+		r := shardRecord{key: s.key, hard: &h.state, checkpoint: c.index, sync: c.sync}
+		b, _ = appendShardRecord(b, &r)
+	}
+	if len(b) > frameHeaderSize {
+		if err := j.put(b, frameRecords, 0); err != nil {
+			return err
+		}
+	}
+	if n == 0 {
+		return nil // lost with a crash at worst: then more is replayed
+	}
+	if err := j.writeHardStates(seq); err != nil {
+		return err
+	}
+	if err := j.cur.file.Sync(); err != nil {
+		return fmt.Errorf("journal: sync: %w", err)
+	}
+	j.cur.synced = j.cur.pos
+	for _, f := range j.live[:n] {
+		j.free = append(j.free, f.slot)
+	}
+	j.live = append([]*journalFile(nil), j.live[n:]...)
+	j.freed.Broadcast()
+	return nil
+}
+
+// forgetShard drops what is remembered of a deleted shard.
+func (j *journal) forgetShard(s *shardLog) {
+	j.wmu.Lock()
+	defer j.wmu.Unlock()
+	delete(j.hard, s.key)
+	for _, f := range append(j.live[:len(j.live):len(j.live)], j.cur) {
+		delete(f.shards, s)
+	}
+}
+
+// close checkpoints everything, so that the next start replays nothing, and closes the files.
+func (j *journal) close() error {
+	j.wmu.Lock()
+	if j.closed {
+		j.wmu.Unlock()
+		return nil
+	}
+	j.closed = true
+	j.wmu.Unlock()
+	close(j.quit)
+	j.done.Wait()
+	err := j.failed()
+	if err == nil && j.cur != nil {
+		err = j.checkpoint()
+	}
+	for _, f := range j.slots {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}
+	return err
+}

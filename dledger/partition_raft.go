@@ -1,0 +1,254 @@
+package dledger
+
+import (
+	"slices"
+	"time"
+
+	"github.com/stelemq/stele/protocol/record"
+)
+
+var _ shardObserver = (*Partition)(nil)
+
+// leader is told who leads a term. Kafka's leader is more: the Raft leader whose no-op is committed.
+func (p *Partition) leader(t Term, r ReplicaID) {
+	p.mu.Lock()
+	var due []answer
+	if t > p.term || r != p.raftLeader {
+		if t > p.term || r != p.shard.key.replica {
+			due = p.resignLocked(ErrNotLeader)
+		}
+		p.term, p.raftLeader = max(t, p.term), r
+		node, ok := p.spec.Members[r]
+		if !ok {
+			node = -1
+		}
+		p.raftNode.Store(node)
+		p.epoch.Store(int32(LeaderEpochOf(p.spec.Generation, p.term)))
+		p.establishLocked()
+	}
+	p.mu.Unlock()
+	p.deliver(due)
+	p.subs.notify()
+	p.host.leaderChanged(p)
+}
+
+// establishLocked makes this replica the leader once it leads the term in Raft and the term's no-op, and with it every
+// entry before, is committed here. Before that it would serve without knowing everything that was acknowledged.
+func (p *Partition) establishLocked() {
+	if p.raftLeader != p.shard.key.replica || p.noop != p.term || p.closed || p.isLeader.Load() {
+		return
+	}
+	p.sequence = 0
+	p.isLeader.Store(true)
+	p.logger.Info("leading", "leader_epoch", p.epoch.Load(), "high_watermark", p.hw.Load())
+}
+
+// resignLocked fails everything that is not answered: what is in the log may still be committed by another.
+func (p *Partition) resignLocked(err error) []answer {
+	p.isLeader.Store(false)
+	var due []answer
+	for _, pr := range p.inflight {
+		for _, a := range pr.appends {
+			due = p.answerLocked(a, err, due)
+		}
+	}
+	for _, a := range p.queue {
+		due = p.answerLocked(a, err, due)
+	}
+	for _, a := range p.waiting {
+		due = p.answerLocked(a, err, due)
+	}
+	p.inflight, p.queue, p.waiting, p.queueBytes, p.appendedN = nil, nil, nil, 0, 0
+	clear(p.producers)
+	return due
+}
+
+// appended matches entries that stand in the log with the proposals that made them.
+func (p *Partition) appended(recs []entryRecord) {
+	p.mu.Lock()
+	var due []answer
+	again := false
+	for i := range recs {
+		r := &recs[i]
+		if r.term != p.term || uint32(r.client>>32) != uint32(p.term) || !p.isLeader.Load() { //nolint:gosec // compared modulo 2^32
+			continue
+		}
+		switch r.kind {
+		case kindData, kindCommand:
+			due = p.matchLocked(r, due)
+		case kindVoid:
+			again = true // it stands behind a proposal that was dropped
+		case kindConfig, kindNoop:
+		}
+	}
+	if again {
+		p.reproposeLocked()
+	}
+	p.mu.Unlock()
+	p.deliver(due)
+}
+
+// matchLocked gives the batches of the proposal that became r their offsets.
+func (p *Partition) matchLocked(r *entryRecord, due []answer) []answer {
+	seq := uint32(r.client) & sequenceMask //nolint:gosec // by layout
+	if p.appendedN >= len(p.inflight) || p.inflight[p.appendedN].sequence != seq {
+		return due // an earlier attempt's twin: the fence has refused the other
+	}
+	pr := p.inflight[p.appendedN]
+	p.appendedN++
+	pr.index = r.index
+	next := r.base
+	for _, a := range pr.appends {
+		a.base = next
+		if len(a.batch) > 0 {
+			next += record.Offset(a.batch.LastOffsetDelta()) + 1
+		}
+		a.next = next
+		p.untrackProducerLocked(a)
+		if a.acks == AcksNone {
+			due = p.answerLocked(a, nil, due)
+		}
+	}
+	return due
+}
+
+// reproposeLocked proposes again, in order, everything that is not in the log. Proposals of an earlier
+// attempt that still arrive are void: their sequence has been used.
+func (p *Partition) reproposeLocked() {
+	now := time.Now().UnixNano()
+	if now-p.reproposed < int64(10*time.Millisecond) || !p.isLeader.Load() {
+		return
+	}
+	p.reproposed = now
+	for _, pr := range p.inflight[p.appendedN:] {
+		pr.since = time.Now()
+		if p.submitLocked(pr) != nil {
+			return // the sweeper tries again
+		}
+	}
+}
+
+// saved answers acks=1 and lets what has collected meanwhile go.
+func (p *Partition) saved(index Index) {
+	p.mu.Lock()
+	var due []answer
+	n := 0
+	for n < p.appendedN && p.inflight[n].index <= index {
+		pr := p.inflight[n]
+		for _, a := range pr.appends {
+			if a.acks == AcksLeader {
+				due = p.answerLocked(a, nil, due)
+			} else if a.done != nil || len(a.repeats) > 0 {
+				due = p.awaitCommitLocked(pr, a, due)
+			}
+		}
+		n++
+	}
+	if n > 0 {
+		p.inflight = slices.Delete(p.inflight, 0, n)
+		p.appendedN -= n
+		p.proposeLocked()
+	}
+	p.mu.Unlock()
+	p.deliver(due)
+}
+
+// awaitCommitLocked files a saved append of acks=all. A command takes no offset, so it is answered here: with one
+// voter saved is committed, with more its effect is seen when it is applied.
+func (p *Partition) awaitCommitLocked(pr *proposal, a *pendingAppend, due []answer) []answer {
+	if pr.command != nil {
+		return p.answerLocked(a, nil, due)
+	}
+	return p.awaitLocked(a, due)
+}
+
+// committed advances the high watermark and answers acks=all.
+func (p *Partition) committed(recs []entryRecord) {
+	p.mu.Lock()
+	last := &recs[len(recs)-1]
+	if int64(last.next) > p.hw.Load() {
+		p.hw.Store(int64(last.next))
+	}
+	for i := range recs {
+		if recs[i].kind == kindNoop {
+			p.noop = max(p.noop, recs[i].term)
+			p.establishLocked()
+		}
+	}
+	var due []answer
+	n := 0
+	for n < len(p.waiting) && int64(p.waiting[n].next) <= p.hw.Load() {
+		due = p.answerLocked(p.waiting[n], nil, due)
+		n++
+	}
+	p.waiting = slices.Delete(p.waiting, 0, n)
+	p.mu.Unlock()
+	p.deliver(due)
+	p.subs.notify()
+}
+
+// sweep answers what has waited too long, and proposes again what Raft dropped.
+func (p *Partition) sweep(now time.Time) {
+	if p.pendingN.Load() == 0 {
+		return
+	}
+	p.mu.Lock()
+	var due []answer
+	for _, a := range p.waiting {
+		due = p.expireLocked(a, now, due)
+	}
+	p.waiting = slices.DeleteFunc(p.waiting, func(a *pendingAppend) bool { return a.done == nil && len(a.repeats) == 0 })
+	for _, pr := range p.inflight {
+		for _, a := range pr.appends {
+			due = p.expireLocked(a, now, due)
+		}
+	}
+	for _, a := range p.queue {
+		due = p.expireLocked(a, now, due)
+	}
+	if p.droppedLocked() {
+		p.reproposeLocked()
+	}
+	p.proposeLocked()
+	p.mu.Unlock()
+	p.deliver(due)
+}
+
+// expireLocked answers a with ErrTimeout if its time is over. It stays in flight, with bytes of its own, until it is
+// appended or the term ends: its sequence has been used.
+func (p *Partition) expireLocked(a *pendingAppend, now time.Time, due []answer) []answer {
+	if a.done == nil || a.deadline.IsZero() || now.Before(a.deadline) {
+		return due
+	}
+	if a.base == record.NoOffset {
+		a.batch = slices.Clone(a.batch)
+	}
+	return p.answerLocked(a, ErrTimeout, due)
+}
+
+// droppedLocked reports whether Raft has refused a proposal that is not in the log.
+func (p *Partition) droppedLocked() bool {
+	dropped := false
+	for _, pr := range p.inflight[p.appendedN:] {
+		if pr.state == nil {
+			return true
+		}
+		select {
+		case res := <-pr.state.ResultC():
+			dropped = dropped || !res.Completed()
+			pr.state = nil
+		default:
+		}
+	}
+	return dropped
+}
+
+// close fails everything that waits; nothing is accepted after it.
+func (p *Partition) close() {
+	p.mu.Lock()
+	p.closed = true
+	due := p.resignLocked(ErrClosed)
+	p.mu.Unlock()
+	p.deliver(due)
+	p.subs.notify()
+}

@@ -1,0 +1,76 @@
+package dledger
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/protocol/record"
+)
+
+// Read appends whole batches from r.From on to dst and returns it with the watermarks that bounded it. Every batch's CRC
+// has been verified. Errors: ErrOffsetOutOfRange (From outside [log start, log end]), ErrCorrupt, ErrClosed.
+func (p *Partition) Read(dst []byte, r ReadRequest) ([]byte, Offsets, error) {
+	off := p.Offsets()
+	if r.From < off.LogStart || r.From > off.LogEnd {
+		return dst, off, ErrOffsetOutOfRange
+	}
+	upTo := off.HighWatermark
+	switch r.Limit {
+	case ReadToLastStable:
+		upTo = off.LastStable
+	case ReadToLogEnd:
+		upTo = off.LogEnd
+	case ReadToHighWatermark:
+	}
+	if r.From >= upTo {
+		return dst, off, nil
+	}
+	out, err := p.shard.log.Read(dst, r.From, upTo, r.MaxBytes, r.AtLeastOne)
+	if err != nil {
+		return dst, off, p.readError(err)
+	}
+	return out, off, nil
+}
+
+func (p *Partition) readError(err error) error {
+	switch {
+	case errors.Is(err, commitlog.ErrOffsetOutOfRange):
+		return ErrOffsetOutOfRange
+	case errors.Is(err, commitlog.ErrCorrupt):
+		p.host.hooks.corrupt()
+		p.logger.Error("stored data is corrupt", "error", err)
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case errors.Is(err, commitlog.ErrClosed):
+		return ErrClosed
+	default:
+		return fmt.Errorf("read: %w", err)
+	}
+}
+
+// OffsetForTimestamp finds the first record at or after ts (milliseconds) below the high watermark.
+func (p *Partition) OffsetForTimestamp(ts int64) (TimestampOffset, error) {
+	t, err := p.shard.log.OffsetForTimestamp(ts, p.Offsets().HighWatermark)
+	if err != nil {
+		return TimestampOffset{}, p.readError(err)
+	}
+	return TimestampOffset(t), nil
+}
+
+// MaxTimestamp finds the record with the largest timestamp below the high watermark.
+func (p *Partition) MaxTimestamp() (TimestampOffset, error) {
+	t, err := p.shard.log.MaxTimestamp(p.Offsets().HighWatermark)
+	if err != nil {
+		return TimestampOffset{}, p.readError(err)
+	}
+	return TimestampOffset(t), nil
+}
+
+// EndOffsetForEpoch returns the largest epoch not above e and the offset where it ended (KIP-101, KIP-279).
+func (p *Partition) EndOffsetForEpoch(e record.LeaderEpoch) (record.LeaderEpoch, record.Offset, error) {
+	epoch, end, err := p.shard.log.EndOffsetForEpoch(e)
+	if err != nil {
+		return record.NoEpoch, record.NoOffset, p.readError(err)
+	}
+	return epoch, end, nil
+}

@@ -1,0 +1,113 @@
+package dledger
+
+import (
+	"fmt"
+	"slices"
+
+	pb "github.com/lni/dragonboat/v4/raftpb"
+
+	"github.com/stelemq/stele/protocol/record"
+)
+
+// loadedRecords caches the .raft file that was read last.
+type loadedRecords struct {
+	segment record.Offset
+	recs    []entryRecord
+}
+
+// recordLocked returns the record of an index, from memory or from its .raft file.
+func (s *shardLog) recordLocked(i Index) (*entryRecord, error) {
+	if i > s.last {
+		return nil, fmt.Errorf("shard %d: entry %d is behind the end %d", s.key.shard, i, s.last)
+	}
+	if len(s.recs) > 0 && i >= s.recs[0].index {
+		return &s.recs[i-s.recs[0].index], nil
+	}
+	if r := find(s.loaded.recs, i); r != nil {
+		return r, nil
+	}
+	segs := s.log.Segments()
+	for _, seg := range slices.Backward(segs) {
+		recs, _, err := readRaftFile(s.fs, s.dir, seg.Base)
+		if err != nil {
+			return nil, err
+		}
+		if r := find(recs, i); r != nil {
+			s.loaded = loadedRecords{segment: seg.Base, recs: recs}
+			return r, nil
+		}
+		if len(recs) > 0 && recs[0].index < i {
+			break
+		}
+	}
+	return nil, fmt.Errorf("%w: shard %d: no record of entry %d", ErrCorrupt, s.key.shard, i)
+}
+
+func find(recs []entryRecord, i Index) *entryRecord {
+	if len(recs) == 0 || i < recs[0].index || i > recs[len(recs)-1].index {
+		return nil
+	}
+	return &recs[i-recs[0].index]
+}
+
+// iterate returns the entries [low, high) as Raft wants them: all, or up to and including the first that
+// makes size exceed maxSize. Where only the term is wanted (maxSize 0, one entry) no bytes are read.
+func (s *shardLog) iterate(ents []pb.Entry, size uint64, low, high Index, maxSize uint64) ([]pb.Entry, uint64, error) {
+	termOnly := maxSize == 0 && high == low+1
+	s.mu.Lock() // recordLocked may load a file
+	defer s.mu.Unlock()
+	if low < s.first {
+		return ents, size, nil
+	}
+	for i := low; i < high && i <= s.last; i++ {
+		r, err := s.recordLocked(i)
+		if err != nil {
+			return nil, 0, err
+		}
+		e := pb.Entry{
+			Term: uint64(r.term), Index: uint64(r.index), Type: pb.EncodedEntry,
+			Key: r.key, ClientID: r.client, SeriesID: r.series,
+		}
+		if err := s.fillCommand(&e, r, termOnly); err != nil {
+			return nil, 0, err
+		}
+		ents = append(ents, e)
+		size += uint64(e.SizeUpperLimit()) //nolint:gosec // sizes are positive
+		if maxSize > 0 && size > maxSize {
+			break
+		}
+	}
+	return ents, size, nil
+}
+
+// noBytes stands for the payload of an entry whose bytes nobody will look at: dragonboat's encoding byte and
+// one more, since an empty command would be a no-op.
+func noBytes() []byte { return []byte{0, 0} }
+
+func (s *shardLog) fillCommand(e *pb.Entry, r *entryRecord, termOnly bool) error {
+	switch r.kind {
+	case kindNoop:
+		e.Type = pb.ApplicationEntry
+	case kindConfig:
+		e.Type, e.Cmd = pb.ConfigChangeEntry, r.payload
+	case kindCommand:
+		e.Cmd = append([]byte{0}, r.payload...)
+	case kindVoid:
+		e.Cmd = noBytes()
+	case kindData:
+		// What was committed before the start is never sent to anybody by this replica before it has applied
+		// it again, and our state machine does not look at the bytes.
+		if termOnly || r.index <= s.stubUntil {
+			e.Cmd = noBytes()
+			return nil
+		}
+		e.Cmd = make([]byte, 1+int(r.length))
+		if err := s.log.ReadAt(r.segment, int64(r.pos), e.Cmd[1:]); err != nil {
+			return fmt.Errorf("read entry %d of %s: %w", r.index, s.dir, err)
+		}
+		if castagnoli(0, e.Cmd[1:]) != r.crc {
+			return fmt.Errorf("%w: entry %d of %s at %d+%d", ErrCorrupt, r.index, s.dir, r.segment, r.pos)
+		}
+	}
+	return nil
+}

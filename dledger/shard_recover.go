@@ -1,0 +1,357 @@
+package dledger
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"slices"
+
+	pb "github.com/lni/dragonboat/v4/raftpb"
+
+	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/internal/vfs"
+	"github.com/stelemq/stele/protocol/record"
+)
+
+const (
+	// reachEntries and reachBytes are how much of the log stays reachable for Raft over a restart, so that
+	// followers who are not far behind catch up from it.
+	reachEntries = 4096
+	reachBytes   = 64 << 20
+)
+
+func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+type shardOptions struct {
+	fs     vfs.FS
+	logger *slog.Logger
+	log    commitlog.Options
+}
+
+// createShard makes the directory of a new replica.
+func createShard(o shardOptions, dir string, key shardKey, generation int32) (*shardLog, error) {
+	r, err := commitlog.OpenRecovery(dir, o.log)
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", dir, err)
+	}
+	file := replicaFile{Shard: key.shard, Replica: key.replica, Generation: generation}
+	if err := writeReplicaFile(o.fs, dir, &file); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	log, err := r.Finish(commitlog.End{}, 0)
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", dir, err)
+	}
+	return &shardLog{
+		key: key, generation: generation, dir: dir, fs: o.fs, logger: o.logger, log: log,
+		first: 1, file: file, writer: newRaftWriter(o.fs, dir), flushEvery: 1,
+		state: replicaState{membership: copyMembership(pb.Membership{})}, folded: replicaState{membership: copyMembership(pb.Membership{})},
+	}, nil
+}
+
+// recovery rebuilds one replica from its files and what the journal has of it.
+type recovery struct {
+	shardOptions
+	dir     string
+	file    *replicaFile
+	pending *pendingShard // nil if the journal knows nothing of the shard
+	files   *commitlog.Recovery
+	recs    []entryRecord // after file.Index
+	raftEnd map[record.Offset]int64
+	end     commitlog.End
+}
+
+// recoverShard opens a replica's directory. What the journal describes behind the sync point is written again and
+// synced with everything else before it returns: the replica may vote. Errors: *commitlog.CorruptionError,
+// ErrCorrupt (the replica is damaged), ErrUnsupportedVersion.
+func recoverShard(o shardOptions, dir string, pending func(shardKey) *pendingShard) (*shardLog, error) {
+	file, err := readReplicaFile(o.fs, dir)
+	if err != nil {
+		return nil, fmt.Errorf("recover %s: %w", dir, err)
+	}
+	r := &recovery{shardOptions: o, dir: dir, file: file, raftEnd: map[record.Offset]int64{}}
+	r.pending = pending(shardKey{file.Shard, file.Replica})
+	if r.files, err = commitlog.OpenRecovery(dir, o.log); err != nil {
+		return nil, fmt.Errorf("recover %s: %w", dir, err)
+	}
+	s, err := r.run()
+	if err != nil {
+		return nil, fmt.Errorf("recover %s: %w", dir, errors.Join(err, r.files.Close()))
+	}
+	return s, nil
+}
+
+func (r *recovery) run() (*shardLog, error) {
+	if err := r.loadRecords(); err != nil {
+		return nil, err
+	}
+	if err := r.mergePending(); err != nil {
+		return nil, err
+	}
+	if err := r.rewrite(); err != nil {
+		return nil, err
+	}
+	hard, err := r.hardState()
+	if err != nil {
+		return nil, err
+	}
+	s, err := r.build(hard)
+	if err != nil {
+		return nil, err
+	}
+	log, err := r.files.Finish(r.end, s.state.logStart)
+	if err != nil {
+		return nil, fmt.Errorf("finish: %w", err)
+	}
+	s.log = log
+	if err := r.persist(s); err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return s, nil
+}
+
+// loadRecords reads the .raft files from the segment of replica.json on.
+func (r *recovery) loadRecords() error {
+	for _, seg := range r.files.Segments() {
+		if seg.Base < r.file.Segment {
+			continue
+		}
+		recs, end, err := readRaftFile(r.fs, r.dir, seg.Base)
+		if err != nil {
+			return err
+		}
+		r.raftEnd[seg.Base] = end
+		for i := range recs {
+			recs[i].payload = slices.Clone(recs[i].payload)
+			if recs[i].index > r.file.Index {
+				if n := len(r.recs); n > 0 && recs[i].index > r.recs[n-1].index+1 {
+					return fmt.Errorf("%w: entries %d to %d are missing in .raft", ErrCorrupt, r.recs[n-1].index+1, recs[i].index-1)
+				}
+				r.recs = supersede(r.recs, recs[i])
+			}
+		}
+	}
+	if len(r.recs) > 0 && r.recs[0].index != r.file.Index+1 {
+		return fmt.Errorf("%w: .raft begins with entry %d, not %d", ErrCorrupt, r.recs[0].index, r.file.Index+1)
+	}
+	return nil
+}
+
+func (r *recovery) lastIndex() Index {
+	if n := len(r.recs); n > 0 {
+		return r.recs[n-1].index
+	}
+	return r.file.Index
+}
+
+// mergePending lets the journal's newer records supersede those of .raft.
+func (r *recovery) mergePending() error {
+	p := r.pending
+	if p == nil {
+		return nil
+	}
+	if p.truncate > 0 && p.truncate <= r.lastIndex() {
+		r.recs = r.recs[:max(0, int64(p.truncate)-int64(r.file.Index)-1)] //nolint:gosec // indexes are below 2^63
+	}
+	if p.checkpoint > r.lastIndex() {
+		return fmt.Errorf("%w: .raft ends with entry %d, the journal says %d", ErrCorrupt, r.lastIndex(), p.checkpoint)
+	}
+	for _, e := range p.entries {
+		if e.index <= r.file.Index {
+			continue
+		}
+		if e.index > r.lastIndex()+1 {
+			return fmt.Errorf("%w: .raft ends with entry %d, the journal begins with %d", ErrCorrupt, r.lastIndex(), e.index)
+		}
+		r.recs = supersede(r.recs, e)
+	}
+	return nil
+}
+
+// rewrite writes the stored bytes behind the sync point again and finds the log's end.
+func (r *recovery) rewrite() error {
+	r.end = commitlog.End{Segment: r.file.Segment, Pos: r.file.Position, Next: r.file.Next}
+	var buf []byte
+	for i := range r.recs {
+		e := &r.recs[i]
+		if e.kind != kindData {
+			continue
+		}
+		if r.pending != nil && r.pending.sync.before(e.segment, int64(e.pos)+int64(e.length)) {
+			var ok bool
+			var err error
+			if buf, ok, err = r.rewriteEntry(e, buf); err != nil {
+				return err
+			}
+			if !ok {
+				r.logger.Info("torn tail cut", "dir", r.dir, "base_offset", int64(e.base), "entries", len(r.recs)-i)
+				r.recs = r.recs[:i]
+				return nil
+			}
+		}
+		r.end = commitlog.End{Segment: e.segment, Pos: int64(e.pos) + int64(e.length), Next: e.next}
+	}
+	return nil
+}
+
+// rewriteEntry writes an entry's stored bytes to where they belong: those of the journal, else the segment's own if
+// they check. It reports false if neither exists: the tail is torn here.
+func (r *recovery) rewriteEntry(e *entryRecord, buf []byte) ([]byte, bool, error) {
+	b := r.pending.inlined(e)
+	if b == nil {
+		buf = slices.Grow(buf[:0], int(e.length))[:e.length]
+		if n, err := r.files.ReadAt(e.segment, int64(e.pos), buf); n < len(buf) {
+			_ = err // behind the file's end: not written
+			return buf, false, nil
+		}
+		if castagnoli(0, buf) != e.crc {
+			return buf, false, nil
+		}
+		b = buf
+	}
+	if err := r.files.WriteAt(e.segment, int64(e.pos), b); err != nil {
+		return buf, false, fmt.Errorf("write again: %w", err)
+	}
+	return buf, true, nil
+}
+
+// hardState is the journal's, bounded by what the log holds.
+func (r *recovery) hardState() (hardState, error) {
+	last, lastTerm := r.lastIndex(), r.file.Term
+	if n := len(r.recs); n > 0 {
+		lastTerm = r.recs[n-1].term
+	}
+	if r.pending == nil || !r.pending.hasHard {
+		if last == 0 {
+			return hardState{}, nil
+		}
+		return hardState{}, fmt.Errorf("%w: the journal has no hard state", ErrCorrupt)
+	}
+	h := r.pending.hard
+	if h.Term < lastTerm {
+		return h, fmt.Errorf("%w: hard state of term %d, entry %d of term %d", ErrCorrupt, h.Term, last, lastTerm)
+	}
+	h.Commit = max(min(h.Commit, last), r.file.Index)
+	return h, nil
+}
+
+// build makes the shard's state in memory. Its log is set later.
+func (r *recovery) build(hard hardState) (*shardLog, error) {
+	s := &shardLog{
+		key: shardKey{r.file.Shard, r.file.Replica}, generation: r.file.Generation, dir: r.dir, fs: r.fs, logger: r.logger,
+		file: *r.file, writer: newRaftWriter(r.fs, r.dir), recs: r.recs, hard: hard, hasHard: hard.Term > 0,
+		last: r.lastIndex(), lastTerm: r.file.Term, first: 1, committedTo: hard.Commit, foldedTo: r.file.Index, flushEvery: 1,
+	}
+	if n := len(r.recs); n > 0 {
+		s.lastTerm = r.recs[n-1].term
+	}
+	s.savedIndex, s.journaled = s.last, s.last
+	st := replicaState{membership: copyMembership(pb.Membership{}), logStart: r.file.LogStart}
+	if r.file.Membership != "" {
+		if err := fromBase64(r.file.Membership, &st.membership); err != nil {
+			return nil, err
+		}
+	}
+	s.folded = replicaState{membership: copyMembership(st.membership), logStart: st.logStart}
+	base := r.reachBase(hard.Commit)
+	if err := s.chooseBase(base, &st); err != nil {
+		return nil, err
+	}
+	var err error
+	s.fence, err = s.fenceAtLocked(s.last)
+	return s, err
+}
+
+// reachBase is the index from behind which Raft replays and can send entries: near the commit index.
+func (r *recovery) reachBase(commit Index) Index {
+	bytes, n := int64(0), 0
+	for i := len(r.recs) - 1; i >= 0; i-- {
+		e := &r.recs[i]
+		if e.index > commit {
+			continue
+		}
+		if n++; n > reachEntries || bytes > reachBytes {
+			return e.index
+		}
+		bytes += int64(e.length)
+	}
+	return r.file.Index
+}
+
+// chooseBase folds the committed entries and, on the way, makes the synthetic snapshot that tells Raft where
+// its log begins.
+func (s *shardLog) chooseBase(base Index, st *replicaState) error {
+	snapshotAt := func(i Index, t Term) {
+		if i == 0 || i < base || s.snapshot.Index != 0 || len(st.membership.Addresses) == 0 {
+			return
+		}
+		s.snapshot = pb.Snapshot{
+			ShardID: uint64(s.key.shard), Index: uint64(i), Term: uint64(t), OnDiskIndex: uint64(i), Dummy: true,
+			Type: pb.OnDiskStateMachine, Membership: copyMembership(st.membership),
+		}
+		s.first = i + 1
+	}
+	snapshotAt(s.file.Index, s.file.Term)
+	for i := range s.recs {
+		e := &s.recs[i]
+		if e.index > s.committedTo {
+			break
+		}
+		if err := st.apply(e); err != nil {
+			return err
+		}
+		snapshotAt(e.index, e.term)
+	}
+	s.state, s.stubUntil = *st, s.committedTo
+	return nil
+}
+
+// persist brings .raft up to date and syncs everything.
+func (r *recovery) persist(s *shardLog) error {
+	from := r.file.Index
+	if r.pending != nil && r.pending.checkpoint > from {
+		from = r.pending.checkpoint
+	}
+	if r.pending != nil && r.pending.truncate > 0 {
+		from = min(from, r.pending.truncate-1)
+	}
+	if err := r.cutRaftFiles(s); err != nil {
+		return err
+	}
+	var fresh []entryRecord
+	if from < s.last {
+		recs, err := s.rangeLocked(from+1, s.last)
+		if err != nil {
+			return err
+		}
+		fresh = recs
+	}
+	if err := s.syncData(nil); err != nil {
+		return err
+	}
+	if err := s.writer.write(fresh); err != nil {
+		return err
+	}
+	s.checkpointed = s.last
+	s.markSynced(s.logEnd())
+	return nil
+}
+
+// cutRaftFiles cuts torn records, which would hide those that follow, and sets aside files without a header.
+func (r *recovery) cutRaftFiles(s *shardLog) error {
+	for seg, end := range r.raftEnd {
+		if end > 0 {
+			if err := s.writer.truncate(seg, end); err != nil {
+				return err
+			}
+			continue
+		}
+		name := filepath.Join(r.dir, raftFileName(seg))
+		if err := r.fs.Rename(name, name+".corrupt"); err != nil && !notExist(err) {
+			return fmt.Errorf("set aside: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package dledger
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/stelemq/stele/protocol/record"
+)
+
+// truncate removes the entries from an index on: a new leader has others there. The journal already says so,
+// durably, so a crash in between ends the same way.
+func (s *shardLog) truncate(from Index) error {
+	s.ckptMu.Lock()
+	defer s.ckptMu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if from <= s.committedTo {
+		return fmt.Errorf("shard %d: truncation at %d below the commit index %d", s.key.shard, from, s.committedTo)
+	}
+	cut, err := s.firstDataLocked(from)
+	if err != nil {
+		return err
+	}
+	if cut != nil {
+		if err := s.truncateSegments(cut.base); err != nil {
+			return err
+		}
+	}
+	prev, err := s.stateBeforeLocked(from)
+	if err != nil {
+		return err
+	}
+	if n := len(s.recs); n > 0 {
+		s.recs = s.recs[:max(0, int64(from)-int64(s.recs[0].index))] //nolint:gosec // indexes are below 2^63
+	}
+	s.last, s.lastTerm = from-1, prev
+	s.journaled, s.savedIndex = min(s.journaled, s.last), min(s.savedIndex, s.last)
+	s.checkpointed = min(s.checkpointed, s.last)
+	s.loaded = loadedRecords{}
+	s.fence, err = s.fenceAtLocked(s.last)
+	return err
+}
+
+// firstDataLocked finds the first entry with bytes from an index on.
+func (s *shardLog) firstDataLocked(from Index) (*entryRecord, error) {
+	for i := from; i <= s.last; i++ {
+		r, err := s.recordLocked(i)
+		if err != nil {
+			return nil, err
+		}
+		if r.kind == kindData {
+			return r, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // nothing to cut
+}
+
+func (s *shardLog) truncateSegments(o record.Offset) error {
+	before := s.log.Segments()
+	if err := s.log.TruncateTo(o); err != nil {
+		return fmt.Errorf("truncate %s: %w", s.dir, err)
+	}
+	end := s.logEnd()
+	s.cut(end)
+	if err := s.writer.forget(end.segment + 1); err != nil {
+		return err
+	}
+	for _, seg := range before {
+		if seg.Base > end.segment {
+			if err := s.fs.Remove(filepath.Join(s.dir, raftFileName(seg.Base))); err != nil && !notExist(err) {
+				return fmt.Errorf("remove .raft: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// stateBeforeLocked returns the term of the entry before an index.
+func (s *shardLog) stateBeforeLocked(from Index) (Term, error) {
+	if from-1 == s.file.Index {
+		return s.file.Term, nil
+	}
+	r, err := s.recordLocked(from - 1)
+	if err != nil {
+		return 0, err
+	}
+	return r.term, nil
+}
+
+// fenceAtLocked returns the fence after an index: that of the last accepted proposal up to it.
+func (s *shardLog) fenceAtLocked(i Index) (fence, error) {
+	for ; i > s.file.Index; i-- {
+		r, err := s.recordLocked(i)
+		if err != nil {
+			return fence{}, err
+		}
+		if r.kind == kindData || r.kind == kindCommand {
+			return fence{Term: uint32(r.client >> 32), Sequence: uint32(r.client) & sequenceMask}, nil //nolint:gosec // by layout
+		}
+	}
+	return s.file.Fence, nil
+}

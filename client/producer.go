@@ -68,8 +68,9 @@ func (c *Client) NewProducer(o ProducerOptions) (*Producer, error) {
 // that the record was not taken, and done is not called.
 //
 // If done is not nil, it is called once, when the record is acknowledged or
-// given up: per partition in the order of the records, from a goroutine of the
-// Producer's, which it must not hold up; it must not call Flush or Close.
+// given up, from a goroutine of the Producer's, which it must not hold up; it
+// must not call Flush or Close. Calls come one at a time, and per partition in
+// the order of the records, unless batches had to be sent again.
 func (p *Producer) Produce(ctx context.Context, r *Record, done func(Delivery)) error {
 	size := r.sizeMax()
 	if size+record.HeaderLen > p.opts.BufferBytes {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -54,7 +55,7 @@ func (p *Producer) settleLocked(b *batch, o *outcome) {
 		part.wait.reset()
 		part.lastErr = nil
 		if b.sequenced {
-			part.ackSequence = addSequence(b.sequence, b.records)
+			part.acknowledged(addSequence(b.sequence, b.records))
 		}
 		p.removeLocked(b, o.base, nil)
 	case b.sequenced && o.code == protocol.OutOfOrderSequenceNumber:
@@ -72,6 +73,15 @@ func (p *Producer) settleLocked(b *batch, o *outcome) {
 			b.ambiguous = true
 		}
 		p.removeLocked(b, -1, codeError("produce to "+part.name(), int16(o.code), o.message))
+	}
+}
+
+// acknowledged moves ackSequence, forwards only: a batch whose answer was lost
+// may be acknowledged after the next one.
+func (part *partition) acknowledged(next int32) {
+	part.established = true
+	if ahead := (next - part.ackSequence) & math.MaxInt32; ahead < 1<<30 {
+		part.ackSequence = next
 	}
 }
 

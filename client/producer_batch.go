@@ -70,9 +70,9 @@ func (b *batch) stamp(id identity, sequence int32) {
 			b.built = append(record.Batch(nil), b.built...)
 		}
 	}
-	binary.BigEndian.PutUint64(b.built[producerIDAt:], uint64(id.id))    //nolint:gosec // the same bits
-	binary.BigEndian.PutUint16(b.built[epochAt:], uint16(id.epoch))      //nolint:gosec // the same bits
-	binary.BigEndian.PutUint32(b.built[sequenceAt:], uint32(sequence))   //nolint:gosec // the same bits
+	binary.BigEndian.PutUint64(b.built[producerIDAt:], uint64(id.id))  //nolint:gosec // the same bits
+	binary.BigEndian.PutUint16(b.built[epochAt:], uint16(id.epoch))    //nolint:gosec // the same bits
+	binary.BigEndian.PutUint32(b.built[sequenceAt:], uint32(sequence)) //nolint:gosec // the same bits
 	binary.BigEndian.PutUint32(b.built[crcAt:], record.CRC(0, b.built[crcFrom:]))
 	b.stamped = true
 }

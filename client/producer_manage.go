@@ -94,7 +94,7 @@ func (p *Producer) provideNewIdentities(ctx context.Context) bool {
 		p.mu.Lock()
 		part.identity, part.identified = id, true
 		part.wantIdentity = false
-		part.ackSequence = 0
+		part.ackSequence, part.established = 0, false
 		part.renumberLocked()
 		part.wakeSender()
 		p.mu.Unlock()

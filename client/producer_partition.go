@@ -45,6 +45,7 @@ type partition struct {
 	identified   bool
 	wantIdentity bool  // take a new one once nothing is in flight
 	renumber     bool  // number the queue anew once nothing is in flight
+	established  bool  // a batch of this identity was acknowledged
 	nextSequence int32 // of the next batch that has none
 	ackSequence  int32 // the one after the last acknowledged batch
 }

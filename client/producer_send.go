@@ -121,7 +121,7 @@ func (s *sender) collectLocked(via *link, now time.Time) (*request, time.Duratio
 // nextLocked returns the batch that the partition may send now, or how long it
 // will not have one.
 func (p *Producer) nextLocked(part *partition, via *link, now time.Time) (*batch, time.Duration) {
-	if part.inFlight >= len(part.queue) || part.inFlight >= p.opts.inFlight() {
+	if part.inFlight >= len(part.queue) || part.inFlight >= p.inFlightMax(part) {
 		return nil, idleWait
 	}
 	if part.rewinding {
@@ -150,6 +150,17 @@ func (p *Producer) nextLocked(part *partition, via *link, now time.Time) (*batch
 		}
 	}
 	return b, 0
+}
+
+// inFlightMax is how many batches the partition may have in flight. It is one
+// until a broker knows the producer: it takes any first sequence from one that
+// it does not know (KAFKA-15591), and so the second batch if it could not take
+// the first.
+func (p *Producer) inFlightMax(part *partition) int {
+	if !p.opts.NotIdempotent && !part.established {
+		return 1
+	}
+	return p.opts.inFlight()
 }
 
 // identifyLocked gives the partition the Producer's identity, if it has none

@@ -74,4 +74,3 @@ func partitioner(r *client.Record, n int32) int32 {
 	}
 	return client.ByKey(r, n)
 }
-

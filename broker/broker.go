@@ -6,11 +6,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/stelemq/stele/broker/metadata"
+	"github.com/stelemq/stele/broker/topicconfig"
+	"github.com/stelemq/stele/protocol"
 )
 
 // Listener is one address that clients connect to.
@@ -68,12 +73,38 @@ var (
 
 // Broker is one node's server. Its methods are safe for concurrent use.
 type Broker struct {
-	opts  Options
-	log   *slog.Logger
-	ready chan struct{}
+	opts       Options
+	log        *slog.Logger
+	now        func() time.Time
+	gatherer   prometheus.Gatherer
+	registerer prometheus.Registerer
+
+	apis       map[int16]*api
+	errorCodes map[error]protocol.Code
+	settings   map[string]*Setting
+	schema     *topicconfig.Schema
+
+	metrics       *metrics
+	buffers       *bufferPool
+	slots         sync.Pool
+	produceCalls  sync.Pool
+	requestMemory *budget
+	partitions    *partitions
+	sessions      *fetchSessions
+	producerIDs   producerIDs
+
+	ready   chan struct{}
+	drained chan struct{} // closed when shutting down: what waits gives its answer
+	server  atomic.Pointer[server]
+	http    atomic.Pointer[httpServer]
+
+	started atomic.Bool
+	stop    context.CancelCauseFunc
+	running context.Context //nolint:containedctx // ended by Close
+	done    chan struct{}   // closed when Run has returned
 }
 
-// New checks the options and makes a broker; it does no I/O.
+// New checks the options, makes a broker and registers its metrics; it does no I/O.
 // Errors: ErrOptions.
 func New(o Options) (*Broker, error) {
 	switch {
@@ -83,17 +114,131 @@ func New(o Options) (*Broker, error) {
 		return nil, fmt.Errorf("%w: no listener", ErrOptions)
 	case o.NodeID < 0:
 		return nil, fmt.Errorf("%w: node id %d", ErrOptions, o.NodeID)
+	case (o.Registerer == nil) != (o.Gatherer == nil):
+		return nil, fmt.Errorf("%w: Registerer and Gatherer go together", ErrOptions)
 	}
-	return &Broker{opts: o, log: o.Logger, ready: make(chan struct{})}, nil
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Registerer == nil {
+		registry := prometheus.NewRegistry()
+		o.Registerer, o.Gatherer = registry, registry
+	}
+	b := &Broker{
+		opts: o, log: o.Logger, now: o.Now, gatherer: o.Gatherer, registerer: o.Registerer,
+		errorCodes: logErrors(), schema: topicconfig.NewSchema(), settings: make(map[string]*Setting, len(o.Config.Settings)),
+		metrics: newMetrics(), buffers: &bufferPool{}, requestMemory: newBudget(o.Config.RequestMemory),
+		sessions: newFetchSessions(o.Config.FetchSessionSlots, o.Now),
+		ready:    make(chan struct{}), drained: make(chan struct{}), done: make(chan struct{}),
+	}
+	for i := range o.Config.Settings {
+		b.settings[o.Config.Settings[i].Name] = &o.Config.Settings[i]
+	}
+	b.running, b.stop = context.WithCancelCause(context.Background())
+	b.partitions = newPartitions(b)
+	b.producerIDs.b = b
+	b.buildAPIs()
+	if err := b.registerMetrics(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *Broker) registerMetrics() error {
+	all := append(b.metrics.collectors(), newPartitionCollector(b),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, c := range all {
+		var already prometheus.AlreadyRegisteredError
+		if err := b.registerer.Register(c); err != nil && !errors.As(err, &already) {
+			return fmt.Errorf("%w: metrics: %w", ErrOptions, err)
+		}
+	}
+	return nil
 }
 
 // Run opens the listeners, registers the broker and serves until ctx ends or Close is called; then it
 // stops accepting, lets requests in progress finish within Config.ShutdownTimeout and returns. It does
 // not close the Host. It may be called once.
-func (b *Broker) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func (b *Broker) Run(ctx context.Context) error {
+	if !b.started.CompareAndSwap(false, true) {
+		return ErrClosed
+	}
+	defer close(b.done)
+	if b.running.Err() != nil {
+		return ErrClosed
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stopAfter := context.AfterFunc(b.running, func() { cancel(ErrClosed) })
+	defer stopAfter()
+
+	s, err := b.listen(ctx)
+	if err != nil {
+		return err
+	}
+	h, err := b.listenHTTP(ctx)
+	if err != nil {
+		s.closeListeners()
+		return err
+	}
+	b.server.Store(s)
+	b.http.Store(h)
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { b.partitions.run(background) })
+	watch := b.opts.Metadata.Watch(func(metadata.Change) {
+		if err := b.opts.Metadata.Err(); err != nil {
+			cancel(fmt.Errorf("metadata: %w", err))
+		}
+	})
+	s.serve()
+	wg.Go(func() { b.register(ctx, s, cancel) })
+
+	<-ctx.Done()
+	cause := context.Cause(ctx)
+	watch()
+	close(b.drained)
+	s.shutdown(b.opts.Config.ShutdownTimeout)
+	stopBackground()
+	wg.Wait()
+	h.stop()
+	if errors.Is(cause, context.Canceled) || errors.Is(cause, ErrClosed) {
+		return nil
+	}
+	return cause
+}
+
+// register makes this broker known to the cluster.
+func (b *Broker) register(ctx context.Context, s *server, fail context.CancelCauseFunc) {
+	id := b.opts.Config.ClusterID
+	if id == "" {
+		id = newTopicID().String() // Kafka's form of a cluster id: a UUID
+	}
+	r, err := b.retryPropose(ctx, &metadata.RegisterBroker{
+		Node: b.opts.NodeID, Rack: b.opts.Config.Rack, Endpoints: s.endpoints(), Incarnation: newTopicID().String(), ClusterID: id,
+	})
+	if err != nil {
+		if ctx.Err() == nil {
+			fail(fmt.Errorf("register broker: %w", err))
+		}
+		return
+	}
+	if want := b.opts.Config.ClusterID; want != "" && want != r.ClusterID {
+		fail(fmt.Errorf("%w: cluster.id is %q, but the data belongs to cluster %q", ErrOptions, want, r.ClusterID))
+		return
+	}
+	b.log.Info("broker registered", "node_id", b.opts.NodeID, "cluster_id", r.ClusterID)
+	close(b.ready)
+}
 
 // Close ends Run and waits for it. It is idempotent.
-func (b *Broker) Close() error { return nil }
+func (b *Broker) Close() error {
+	b.stop(ErrClosed)
+	if b.started.Load() {
+		<-b.done
+	}
+	return nil
+}
 
 // Ready is closed when the listeners are open, the broker is registered and the metadata is known;
 // partitions may still be opening (see /readyz).
@@ -101,7 +246,26 @@ func (b *Broker) Ready() <-chan struct{} { return b.ready }
 
 // Addr is the address that the named listener is bound to, nil before Run has opened it. An empty name
 // means the first listener.
-func (b *Broker) Addr(listener string) net.Addr { return nil }
+func (b *Broker) Addr(listener string) net.Addr {
+	s := b.server.Load()
+	if s == nil {
+		return nil
+	}
+	for _, l := range s.listeners {
+		if listener == "" || l.Name == listener {
+			return l.net.Addr()
+		}
+	}
+	return nil
+}
 
 // HTTPAddr is the address of the HTTP listener, nil where there is none.
-func (b *Broker) HTTPAddr() net.Addr { return nil }
+func (b *Broker) HTTPAddr() net.Addr {
+	if h := b.http.Load(); h != nil {
+		return h.listener.Addr()
+	}
+	return nil
+}
+
+// ClusterID is the cluster's name, empty before the broker is ready.
+func (b *Broker) ClusterID() string { return b.opts.Metadata.Image().ClusterID() }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/stelemq/stele/protocol"
 )
 
 // apply returns the image after a command, the result, and the topics that it touched. The image is i
@@ -29,16 +31,16 @@ func (i *Image) apply(index uint64, c Command) (*Image, Result, []TopicID) {
 	case *AllocateProducerIDs:
 		return next, next.allocateProducerIDs(c), nil
 	}
-	return next, refuse(codeInvalidRequest, "unknown command"), nil
+	return next, refuse(protocol.InvalidRequest, "unknown command"), nil
 }
 
-func refuse(code Code, format string, args ...any) Result {
+func refuse(code protocol.Code, format string, args ...any) Result {
 	return Result{Error: &Error{Code: code, Message: fmt.Sprintf(format, args...)}}
 }
 
 func (i *Image) registerBroker(c *RegisterBroker) Result {
 	if c.Node < 0 || len(c.Endpoints) == 0 {
-		return refuse(codeInvalidRequest, "a broker needs a node id and an address")
+		return refuse(protocol.InvalidRequest, "a broker needs a node id and an address")
 	}
 	if i.clusterID == "" {
 		i.clusterID = c.ClusterID
@@ -67,22 +69,22 @@ func (i *Image) createTopics(c *CreateTopics) (Result, []TopicID) {
 
 func (i *Image) createTopic(t *NewTopic) (refused *Error, created bool) {
 	if err := ValidateTopicName(t.Name); err != nil {
-		return &Error{codeInvalidTopic, err.Error()}, false
+		return &Error{protocol.InvalidTopicException, err.Error()}, false
 	}
 	if old, ok := i.topics.get(t.Name); ok {
 		if old.ID == t.ID {
 			return nil, false
 		}
-		return &Error{codeTopicExists, fmt.Sprintf("Topic '%s' already exists.", t.Name)}, false
+		return &Error{protocol.TopicAlreadyExists, fmt.Sprintf("Topic '%s' already exists.", t.Name)}, false
 	}
 	if _, ok := i.ids.get(t.ID); ok || t.ID.IsZero() {
-		return &Error{codeInvalidRequest, "topic id " + t.ID.String() + " is taken"}, false
+		return &Error{protocol.InvalidRequest, "topic id " + t.ID.String() + " is taken"}, false
 	}
 	if i.Collides(t.Name) {
-		return &Error{codeInvalidTopic, fmt.Sprintf("Topic '%s' collides with existing topics ('.' and '_' are alike).", t.Name)}, false
+		return &Error{protocol.InvalidTopicException, fmt.Sprintf("Topic '%s' collides with existing topics ('.' and '_' are alike).", t.Name)}, false
 	}
 	if len(t.Replicas) == 0 {
-		return &Error{codeInvalidPartitions, "Number of partitions must be larger than 0."}, false
+		return &Error{protocol.InvalidPartitions, "Number of partitions must be larger than 0."}, false
 	}
 	if err := i.checkReplicas(t.Replicas); err != nil {
 		return err, false
@@ -96,11 +98,11 @@ func (i *Image) createTopic(t *NewTopic) (refused *Error, created bool) {
 func (i *Image) checkReplicas(replicas [][]int32) *Error {
 	for _, nodes := range replicas {
 		if len(nodes) == 0 {
-			return &Error{codeInvalidReplication, "Replication factor must be larger than 0."}
+			return &Error{protocol.InvalidReplicationFactor, "Replication factor must be larger than 0."}
 		}
 		for n, node := range nodes {
 			if _, ok := i.brokers[node]; !ok || slices.Contains(nodes[:n], node) {
-				return &Error{codeInvalidAssignment, fmt.Sprintf("broker %d is unknown or named twice", node)}
+				return &Error{protocol.InvalidReplicaAssignment, fmt.Sprintf("broker %d is unknown or named twice", node)}
 			}
 		}
 	}
@@ -130,7 +132,7 @@ func (i *Image) deleteTopics(c *DeleteTopics) (Result, []TopicID) {
 	for _, id := range c.IDs {
 		t, ok := i.ids.get(id)
 		if !ok {
-			r.Topics = append(r.Topics, TopicResult{ID: id, Error: &Error{codeUnknownTopicID, "no topic has this id"}})
+			r.Topics = append(r.Topics, TopicResult{ID: id, Error: &Error{protocol.UnknownTopicID, "no topic has this id"}})
 			continue
 		}
 		i.dropTopic(t)
@@ -143,10 +145,10 @@ func (i *Image) deleteTopics(c *DeleteTopics) (Result, []TopicID) {
 func (i *Image) createPartitions(c *CreatePartitions) (Result, []TopicID) {
 	old, ok := i.ids.get(c.ID)
 	if !ok {
-		return refuse(codeUnknownTopicOrPartition, "no topic has this id"), nil
+		return refuse(protocol.UnknownTopicOrPartition, "no topic has this id"), nil
 	}
 	if len(old.Partitions) != c.From || len(c.Replicas) == 0 {
-		return refuse(codeInvalidPartitions, "Topic currently has %d partitions.", len(old.Partitions)), nil
+		return refuse(protocol.InvalidPartitions, "Topic currently has %d partitions.", len(old.Partitions)), nil
 	}
 	if err := i.checkReplicas(c.Replicas); err != nil {
 		return Result{Error: err}, nil
@@ -163,7 +165,7 @@ func (i *Image) setConfigs(c *SetConfigs) (Result, []TopicID) {
 	case ConfigTopic:
 		old, ok := i.ids.get(c.Topic)
 		if !ok {
-			return refuse(codeUnknownTopicOrPartition, "no topic has this id"), nil
+			return refuse(protocol.UnknownTopicOrPartition, "no topic has this id"), nil
 		}
 		t := *old
 		t.Configs = changed(old.Configs, c.Set)
@@ -178,7 +180,7 @@ func (i *Image) setConfigs(c *SetConfigs) (Result, []TopicID) {
 		i.brokerConfigs[c.Node] = changed(i.brokerConfigs[c.Node], c.Set)
 		return Result{}, nil
 	}
-	return refuse(codeInvalidRequest, "unknown resource %q", c.Resource), nil
+	return refuse(protocol.InvalidRequest, "unknown resource %q", c.Resource), nil
 }
 
 func changed(old map[string]string, set map[string]*string) map[string]string {
@@ -196,7 +198,7 @@ func changed(old map[string]string, set map[string]*string) map[string]string {
 
 func (i *Image) allocateProducerIDs(c *AllocateProducerIDs) Result {
 	if c.Count < 1 || i.nextProducerID > 1<<62-c.Count {
-		return refuse(codeInvalidRequest, "%d producer ids", c.Count)
+		return refuse(protocol.InvalidRequest, "%d producer ids", c.Count)
 	}
 	first := i.nextProducerID
 	i.nextProducerID += c.Count

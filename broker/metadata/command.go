@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/stelemq/stele/protocol"
 )
 
 // ErrUnsupportedVersion: a command or a snapshot was written by a newer version of this software.
@@ -158,8 +160,8 @@ func Decode(b []byte) (Command, error) {
 
 // Error says why a command, or a part of it, was refused.
 type Error struct {
-	Code    Code   `json:"code"`
-	Message string `json:"message,omitempty"`
+	Code    protocol.Code `json:"code"`
+	Message string        `json:"message,omitempty"`
 }
 
 // Error implements error.

@@ -73,7 +73,7 @@ func (m cowMap[K, V]) all() iter.Seq2[K, V] {
 	}
 }
 
-func hashName(s string) uint8 {
+func hashName[T ~string | ~[]byte](s T) uint8 {
 	h := uint32(2166136261)
 	for i := range len(s) {
 		h = (h ^ uint32(s[i])) * 16777619

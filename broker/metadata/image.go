@@ -146,9 +146,9 @@ func newImage() *Image {
 		brokers: map[int32]*Broker{}, clusterConfigs: map[string]string{},
 		brokerConfigs: map[int32]map[string]string{}, features: map[string]int16{},
 		load: map[int32]Load{}, nextShard: FirstShard,
-		topics:  cowMap[string, *Topic]{hash: hashName},
+		topics:  cowMap[string, *Topic]{hash: hashName[string]},
 		ids:     cowMap[TopicID, *Topic]{hash: hashID},
-		unified: cowMap[string, int]{hash: hashName},
+		unified: cowMap[string, int]{hash: hashName[string]},
 	}
 }
 
@@ -183,6 +183,15 @@ func (i *Image) LiveBrokers() int {
 
 // Topic returns a topic by its name.
 func (i *Image) Topic(name string) (*Topic, bool) { return i.topics.get(name) }
+
+// TopicBytes is Topic for a name that is not yet a string; it does not allocate.
+func (i *Image) TopicBytes(name []byte) (*Topic, bool) {
+	if i.topics.buckets == nil {
+		return nil, false
+	}
+	t, ok := i.topics.buckets[hashName(name)][string(name)]
+	return t, ok
+}
 
 // TopicByID returns a topic by its id.
 func (i *Image) TopicByID(id TopicID) (*Topic, bool) { return i.ids.get(id) }

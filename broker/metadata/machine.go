@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"github.com/stelemq/stele/protocol"
 )
 
 // Machine is the replicated state machine: it applies commands one by one and publishes an [Image]
@@ -68,15 +70,15 @@ func (m *Machine) Watch(f func(Change)) (cancel func()) {
 // on the image and the command alone.
 func (m *Machine) Apply(index uint64, command []byte) []byte {
 	if m.Err() != nil {
-		return encodeResult(refuse(codeUnsupportedVersion, "stopped: %v", m.Err()))
+		return encodeResult(refuse(protocol.UnsupportedVersion, "stopped: %v", m.Err()))
 	}
 	c, err := Decode(command)
 	if errors.Is(err, ErrUnsupportedVersion) {
 		m.stop(err)
-		return encodeResult(refuse(codeUnsupportedVersion, "%v", err))
+		return encodeResult(refuse(protocol.UnsupportedVersion, "%v", err))
 	}
 	if err != nil {
-		return encodeResult(refuse(codeInvalidRequest, "%v", err))
+		return encodeResult(refuse(protocol.InvalidRequest, "%v", err))
 	}
 	next, result, topics := m.Image().apply(index, c)
 	_, settings := c.(*SetConfigs)

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"github.com/stelemq/stele/protocol"
 )
 
 // Place chooses nodes for new partitions: the first of each list is the preferred leader. It spreads
@@ -11,14 +13,14 @@ import (
 // racks where there are several. It depends on its arguments alone.
 func Place(i *Image, partitions, replicationFactor int) ([][]int32, *Error) {
 	if partitions < 1 {
-		return nil, &Error{codeInvalidPartitions, "Number of partitions must be larger than 0."}
+		return nil, &Error{protocol.InvalidPartitions, "Number of partitions must be larger than 0."}
 	}
 	if replicationFactor < 1 {
-		return nil, &Error{codeInvalidReplication, "Replication factor must be larger than 0."}
+		return nil, &Error{protocol.InvalidReplicationFactor, "Replication factor must be larger than 0."}
 	}
 	nodes := candidates(i)
 	if len(nodes) < replicationFactor {
-		return nil, &Error{codeInvalidReplication, fmt.Sprintf("Unable to replicate the partition %d time(s): The target replication factor of %d cannot be reached because only %d broker(s) are registered.",
+		return nil, &Error{protocol.InvalidReplicationFactor, fmt.Sprintf("Unable to replicate the partition %d time(s): The target replication factor of %d cannot be reached because only %d broker(s) are registered.",
 			replicationFactor, replicationFactor, len(nodes))}
 	}
 	out := make([][]int32, partitions)

@@ -1,0 +1,97 @@
+package brokertest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stelemq/stele/broker"
+	"github.com/stelemq/stele/broker/metadata"
+	"github.com/stelemq/stele/dledger"
+)
+
+const startTimeout = 30 * time.Second
+
+// Options say how the broker of a test differs from the usual one.
+type Options struct {
+	// Dir is the log directory; empty: one of the test's own.
+	Dir string
+	// Config changes the settings.
+	Config func(*broker.Config)
+	// DLedger changes the options of the log.
+	DLedger func(*dledger.Options)
+	// Logger takes the broker's and the log's messages; nil: nobody does.
+	Logger *slog.Logger
+}
+
+// Broker is a broker with its logs, in this process, on a loopback port.
+type Broker struct {
+	*broker.Broker
+
+	// Host runs the logs.
+	Host *dledger.Host
+	// Metadata is the cluster's metadata.
+	Metadata *metadata.Machine
+	// Dir is the log directory.
+	Dir string
+
+	stop func() error
+}
+
+// Start runs a broker and waits until it is ready; it ends with the test, or by Stop.
+func Start(t testing.TB, o Options) *Broker {
+	t.Helper()
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	machine := metadata.NewMachine()
+	ledger := dledger.Options{Dir: o.Dir, NodeID: 1, Logger: o.Logger, StateMachine: broker.StateMachine(machine)}
+	if o.DLedger != nil {
+		o.DLedger(&ledger)
+	}
+	host, err := dledger.Open(context.Background(), ledger)
+	if err != nil {
+		t.Fatalf("open log: %v", err)
+	}
+	config := broker.DefaultConfig()
+	config.ShutdownTimeout = 5 * time.Second
+	if o.Config != nil {
+		o.Config(&config)
+	}
+	b, err := broker.New(broker.Options{
+		NodeID: 1, Listeners: []broker.Listener{{Name: "PLAINTEXT", Address: "127.0.0.1:0"}},
+		Host: broker.DLedger(host), Metadata: machine, Config: config, Logger: o.Logger,
+	})
+	if err != nil {
+		t.Fatalf("new broker: %v", errors.Join(err, host.Close()))
+	}
+	ran := make(chan error, 1)
+	go func() { ran <- b.Run(context.Background()) }()
+	running := &Broker{Broker: b, Host: host, Metadata: machine, Dir: o.Dir}
+	running.stop = sync.OnceValue(func() error {
+		return errors.Join(b.Close(), <-ran, host.Close())
+	})
+	t.Cleanup(func() {
+		if err := running.stop(); err != nil {
+			t.Errorf("stop broker: %v", err)
+		}
+	})
+	select {
+	case <-b.Ready():
+	case <-time.After(startTimeout):
+		t.Fatalf("broker is not ready after %s", startTimeout)
+	}
+	return running
+}
+
+// Address is host:port for clients.
+func (b *Broker) Address() string { return b.Addr("").String() }
+
+// Stop ends the broker before the test does, in order.
+func (b *Broker) Stop() error { return b.stop() }

@@ -1,0 +1,84 @@
+package broker
+
+import (
+	"math/bits"
+	"sync"
+	"sync/atomic"
+)
+
+// Size classes of pooled buffers are powers of two between these; larger ones are left to the garbage
+// collector.
+const (
+	minClass = 12 // 4 KiB
+	maxClass = 22 // 4 MiB
+)
+
+// poison overwrites buffers that go back to their pool (race and invariants builds), so that whoever
+// still reads one is found out.
+const poison = 0xdb
+
+// bufferPool keeps buffers by size class.
+type bufferPool struct {
+	classes [maxClass + 1]sync.Pool
+}
+
+// buffer is a pooled byte slice with a reference count; it goes back when the last reference is
+// released.
+type buffer struct {
+	b     []byte
+	refs  atomic.Int32
+	class int // 0: not pooled
+	lost  atomic.Bool
+	pool  *bufferPool
+}
+
+// get returns a buffer of n bytes with one reference; its contents are undefined.
+func (p *bufferPool) get(n int) *buffer {
+	class := max(minClass, bits.Len(uint(max(n, 1)-1)))
+	if class > maxClass {
+		buf := &buffer{b: make([]byte, n), pool: p}
+		buf.refs.Store(1)
+		return buf
+	}
+	buf, _ := p.classes[class].Get().(*buffer)
+	if buf == nil {
+		buf = &buffer{b: make([]byte, 1<<class), class: class, pool: p}
+	}
+	buf.b = buf.b[:n]
+	buf.refs.Store(1)
+	return buf
+}
+
+// retain adds a reference.
+func (b *buffer) retain() { b.refs.Add(1) }
+
+// abandon keeps the bytes out of the pool for ever: somebody may still read them.
+func (b *buffer) abandon() { b.lost.Store(true) }
+
+// release drops a reference.
+func (b *buffer) release() {
+	switch n := b.refs.Add(-1); {
+	case n > 0:
+		return
+	case n < 0:
+		panic("broker: buffer released twice")
+	}
+	if b.class == 0 || b.lost.Load() {
+		return
+	}
+	b.b = b.b[:cap(b.b)]
+	if checked {
+		for i := range b.b {
+			b.b[i] = poison
+		}
+	}
+	b.pool.classes[b.class].Put(b)
+}
+
+// fill makes p, which was appended to b.b[:0], the buffer's bytes; they may have moved.
+func (b *buffer) fill(p []byte) {
+	if cap(p) != cap(b.b) {
+		b.class = 0 // the garbage collector's from now on
+	}
+	b.b = p
+}

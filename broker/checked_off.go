@@ -1,0 +1,6 @@
+//go:build !race && !invariants
+
+package broker
+
+// checked: costly checks are off.
+const checked = false

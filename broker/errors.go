@@ -1,0 +1,57 @@
+package broker
+
+import (
+	"errors"
+
+	"github.com/stelemq/stele/dledger"
+	"github.com/stelemq/stele/protocol"
+)
+
+// logErrors is which Kafka code each error of the log becomes.
+func logErrors() map[error]protocol.Code {
+	return map[error]protocol.Code{
+		dledger.ErrNotLeader:            protocol.NotLeaderOrFollower,
+		dledger.ErrClosed:               protocol.NotLeaderOrFollower,
+		dledger.ErrFencedEpoch:          protocol.FencedLeaderEpoch,
+		dledger.ErrUnknownEpoch:         protocol.UnknownLeaderEpoch,
+		dledger.ErrNotEnoughReplicas:    protocol.NotEnoughReplicas,
+		dledger.ErrTimeout:              protocol.RequestTimedOut,
+		dledger.ErrOffsetOutOfRange:     protocol.OffsetOutOfRange,
+		dledger.ErrOutOfOrderSequence:   protocol.OutOfOrderSequenceNumber,
+		dledger.ErrDuplicateSequence:    protocol.DuplicateSequenceNumber,
+		dledger.ErrInvalidProducerEpoch: protocol.InvalidProducerEpoch,
+		dledger.ErrNoSpace:              protocol.KafkaStorageError,
+		dledger.ErrCorrupt:              protocol.KafkaStorageError,
+		dledger.ErrUnsupportedVersion:   protocol.KafkaStorageError,
+	}
+}
+
+// logCode turns an error of the log into a Kafka code.
+func (b *Broker) logCode(err error) protocol.Code {
+	if err == nil {
+		return protocol.None
+	}
+	if code, ok := b.errorCodes[err]; ok {
+		return code
+	}
+	for sentinel, code := range b.errorCodes {
+		if errors.Is(err, sentinel) {
+			return code
+		}
+	}
+	return protocol.UnknownServerError
+}
+
+// proposeCode turns an error of a metadata proposal into a Kafka code. What did not reach the metadata's
+// leader may be tried again elsewhere.
+func proposeCode(err error) protocol.Code {
+	switch {
+	case err == nil:
+		return protocol.None
+	case errors.Is(err, dledger.ErrNotLeader), errors.Is(err, dledger.ErrClosed):
+		return protocol.NotController
+	case errors.Is(err, dledger.ErrNoSpace):
+		return protocol.KafkaStorageError
+	}
+	return protocol.RequestTimedOut
+}

@@ -1,0 +1,316 @@
+package broker
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/stelemq/stele/broker/metadata"
+	"github.com/stelemq/stele/dledger"
+	"github.com/stelemq/stele/protocol"
+	"github.com/stelemq/stele/protocol/record"
+)
+
+// Fetch: v4-v18
+//
+// Behaviour: whole batches from the offset wanted up to the high watermark, or the last stable offset
+// for read_committed. The answer waits until there are min.bytes or max.wait has passed; it is woken by
+// the partitions, not by a timer. The first batch comes even if it is larger than every limit (KIP-74),
+// so that a client always gets on.
+//
+// Version notes: v7 sessions (KIP-227); v9 the client's leader epoch is checked; v12 a diverging epoch is
+// answered instead of records; v13 topic ids; v16 the leader and its address on NOT_LEADER_OR_FOLLOWER
+// and FENCED_LEADER_EPOCH (KIP-951).
+//
+// Not implemented: aborted transactions, an empty list; fetches of other brokers: a replica id is taken
+// for a consumer's.
+
+// fetchResult is one partition's part of an answer.
+type fetchResult struct {
+	want  fetchWant
+	topic *localTopic
+	log   PartitionLog
+	// next is where reading goes on if the answer still waits.
+	next    record.Offset
+	code    protocol.Code
+	data    []byte
+	offsets dledger.Offsets
+	leader  dledger.Leadership
+	records int64
+
+	diverging     bool
+	divergedEpoch record.LeaderEpoch
+	divergedEnd   record.Offset
+	omit          bool // nothing new for the session
+}
+
+// fetchCall is one Fetch being answered.
+type fetchCall struct {
+	c        *conn
+	s        *slot
+	req      *kmsg.FetchRequest
+	results  []fetchResult
+	limit    dledger.ReadLimit
+	maxBytes int
+	minBytes int
+	bytes    int
+	settled  bool // an error or a divergence: answer at once
+	buf      *buffer
+	free     []byte // the unused rest of buf
+}
+
+func handleFetch(c *conn, s *slot) error {
+	req := &c.fetchRequest
+	req.SetVersion(s.version)
+	if err := protocol.CheckRequest(s.api.Key, s.version, s.body, c.b.opts.Config.MaxRequestBytes); err != nil {
+		return fmt.Errorf("%w: %w", errRequest, err)
+	}
+	if err := req.UnsafeReadFrom(s.body); err != nil {
+		return fmt.Errorf("%w: Fetch: %w", errRequest, err)
+	}
+	session, wants, full, code := c.b.fetchContext(req)
+	if code != protocol.None {
+		c.b.metrics.requestError(s.api, code)
+		return respondFetch(c, s, nil, code, sessionNone)
+	}
+	f := newFetchCall(c, s, req, wants)
+	f.run()
+	id := sessionNone
+	if session != nil {
+		session.settle(f.results, full)
+		id = session.id
+	}
+	f.count()
+	return respondFetch(c, s, f.results, protocol.None, id)
+}
+
+// fetchContext finds what a request asks for, with the help of its session. Full is set where every
+// partition must be answered.
+func (b *Broker) fetchContext(req *kmsg.FetchRequest) (session *fetchSession, wants []fetchWant, full bool, code protocol.Code) {
+	switch {
+	case req.Version < 7:
+		return nil, wantsOf(req, nil), true, protocol.None
+	case req.SessionEpoch == epochFinal || req.SessionEpoch == epochInitial:
+		if req.SessionID != sessionNone {
+			b.sessions.end(req.SessionID)
+		}
+		wants = wantsOf(req, nil)
+		if req.SessionEpoch == epochInitial {
+			session = b.sessions.create(wants, req.Version >= 13)
+		}
+		return session, wants, true, protocol.None
+	}
+	session, wants, code = b.sessions.update(req)
+	return session, wants, false, code
+}
+
+func newFetchCall(c *conn, s *slot, req *kmsg.FetchRequest, wants []fetchWant) *fetchCall {
+	f := &fetchCall{c: c, s: s, req: req, maxBytes: c.b.opts.Config.FetchMaxBytes}
+	if req.MaxBytes >= 0 {
+		f.maxBytes = min(f.maxBytes, int(req.MaxBytes))
+	}
+	f.minBytes = min(int(req.MinBytes), f.maxBytes)
+	f.limit = dledger.ReadToHighWatermark
+	if req.IsolationLevel == 1 {
+		f.limit = dledger.ReadToLastStable
+	}
+	image := c.b.opts.Metadata.Image()
+	f.results = make([]fetchResult, len(wants))
+	for i := range wants {
+		f.results[i].want = wants[i]
+		f.find(image, &f.results[i])
+	}
+	return f
+}
+
+// find looks a partition up and checks what the client believes of it.
+func (f *fetchCall) find(image *metadata.Image, r *fetchResult) {
+	w := &r.want
+	r.offsets = dledger.Offsets{LogStart: record.NoOffset, LastStable: record.NoOffset, HighWatermark: record.NoOffset, LogEnd: record.NoOffset}
+	var t *metadata.Topic
+	var ok bool
+	if f.req.Version >= 13 {
+		if t, ok = image.TopicByID(w.key.id); !ok {
+			f.fail(r, protocol.UnknownTopicID)
+			return
+		}
+	} else if t, ok = image.Topic(w.key.name); !ok {
+		f.fail(r, protocol.UnknownTopicOrPartition)
+		return
+	}
+	l, code := f.c.b.lead(t, w.key.index, w.currentEpoch)
+	r.leader = l.leader
+	if code != protocol.None {
+		f.fail(r, code)
+		return
+	}
+	r.topic, r.log, r.next = l.partition.topic, l.log, record.Offset(w.offset)
+	if f.req.Version >= 12 && w.lastFetchedEpoch >= 0 {
+		f.checkDivergence(r)
+	}
+}
+
+// checkDivergence compares the end of the client's last epoch with ours (KIP-595).
+func (f *fetchCall) checkDivergence(r *fetchResult) {
+	last := record.LeaderEpoch(r.want.lastFetchedEpoch)
+	epoch, end, err := r.log.EndOffsetForEpoch(last)
+	switch {
+	case err != nil:
+		f.fail(r, f.c.b.logCode(err))
+	case epoch < 0 || end < 0:
+		f.fail(r, protocol.OffsetOutOfRange)
+	case epoch < last || end < r.next:
+		r.diverging, r.divergedEpoch, r.divergedEnd = true, epoch, end
+		r.offsets = r.log.Offsets()
+		f.settled = true
+	}
+}
+
+func (f *fetchCall) fail(r *fetchResult, code protocol.Code) {
+	r.code = code
+	r.data = nil
+	f.settled = true
+}
+
+// run reads until there is enough, and waits for more as long as the client wants.
+func (f *fetchCall) run() {
+	f.readAll(false)
+	wait := time.Duration(f.req.MaxWaitMillis) * time.Millisecond
+	if f.enough() || wait <= 0 || len(f.results) == 0 && f.req.SessionEpoch <= 0 {
+		return
+	}
+	woken := make(chan struct{}, 1)
+	cancels := make([]func(), 0, len(f.results))
+	for i := range f.results {
+		if l := f.results[i].log; l != nil {
+			cancels = append(cancels, l.Subscribe(woken))
+		}
+	}
+	defer func() {
+		for _, cancel := range cancels {
+			cancel()
+		}
+	}()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		f.readAll(true) // what changed before the subscription is seen here
+		if f.enough() {
+			return
+		}
+		select {
+		case <-woken:
+		case <-timer.C:
+			return
+		case <-f.c.ctx.Done():
+			return
+		case <-f.c.b.drained:
+			return
+		}
+	}
+}
+
+func (f *fetchCall) enough() bool { return f.settled || f.bytes >= f.minBytes }
+
+// readAll reads what is there of every partition. With again, leadership may have changed meanwhile.
+func (f *fetchCall) readAll(again bool) {
+	for i := range f.results {
+		r := &f.results[i]
+		if r.code != protocol.None || r.diverging || r.log == nil {
+			continue
+		}
+		if again {
+			now := r.log.Leadership()
+			if !now.IsLeader || now.Epoch != r.leader.Epoch {
+				r.leader = now
+				f.bytes -= len(r.data)
+				f.fail(r, protocol.NotLeaderOrFollower)
+				continue
+			}
+		}
+		f.readOne(r)
+	}
+}
+
+// readOne reads more of a partition, if there is more that fits.
+func (f *fetchCall) readOne(r *fetchResult) {
+	offsets := r.log.Offsets()
+	room := min(int(r.want.maxBytes)-len(r.data), f.maxBytes-f.bytes)
+	first := f.bytes == 0
+	bound := offsets.HighWatermark
+	if f.limit == dledger.ReadToLastStable {
+		bound = offsets.LastStable
+	}
+	switch {
+	case r.next < offsets.LogStart || r.next > offsets.LogEnd:
+		f.fail(r, protocol.OffsetOutOfRange)
+		return
+	case r.next >= bound || room <= 0 && !first:
+		r.offsets = offsets
+		return
+	}
+	dst := r.data
+	if len(dst) == 0 {
+		dst = f.space()
+	}
+	had := len(r.data)
+	data, offsets, err := r.log.Read(dst, dledger.ReadRequest{From: r.next, Limit: f.limit, MaxBytes: max(room, 0), AtLeastOne: first})
+	if err != nil {
+		f.bytes -= had
+		f.fail(r, f.c.b.logCode(err))
+		return
+	}
+	r.data, r.offsets = data[:len(data):len(data)], offsets // what lies behind is for other partitions
+	f.bytes += len(data) - had
+	f.advance(r, had)
+	if had == 0 {
+		f.claim(data)
+	}
+}
+
+// space is where the next partition's batches may go without a new allocation.
+func (f *fetchCall) space() []byte {
+	if f.buf == nil {
+		f.buf = f.c.b.buffers.get(max(f.c.fetchHint, 16<<10))
+		f.buf.b = f.buf.b[:cap(f.buf.b)]
+		f.free = f.buf.b
+		f.s.hold(f.buf)
+	}
+	return f.free[:0:len(f.free)]
+}
+
+// claim takes what Read has used of the space; if it did not fit, Read has allocated its own.
+func (f *fetchCall) claim(data []byte) {
+	if len(data) > 0 && len(f.free) > 0 && &data[0] == &f.free[0] {
+		f.free = f.free[len(data):]
+	}
+}
+
+// advance finds where the batches read end, and counts their records.
+func (f *fetchCall) advance(r *fetchResult, from int) {
+	rest := r.data[from:]
+	for len(rest) > 0 {
+		var b record.Batch
+		var err error
+		if b, rest, err = record.Next(rest); err != nil {
+			return
+		}
+		r.next = b.NextOffset()
+		r.records += int64(b.Count())
+	}
+}
+
+// count tells the metrics what is sent, and the next Fetch how much room it may need.
+func (f *fetchCall) count() {
+	for i := range f.results {
+		r := &f.results[i]
+		if r.code != protocol.None {
+			f.c.b.metrics.requestError(f.s.api, r.code)
+		}
+		if len(r.data) > 0 {
+			r.topic.metrics.sent(len(r.data), r.records)
+		}
+	}
+	f.c.fetchHint = min(max(f.bytes, f.c.fetchHint-f.c.fetchHint/8), 1<<maxClass)
+}

@@ -1,0 +1,74 @@
+package broker
+
+import (
+	"github.com/stelemq/stele/broker/metadata"
+	"github.com/stelemq/stele/dledger"
+	"github.com/stelemq/stele/protocol"
+	"github.com/stelemq/stele/protocol/record"
+)
+
+// noEpochCheck is the wire's "no current leader epoch".
+const noEpochCheck = int32(-1)
+
+// leading is a partition that this node may answer for.
+type leading struct {
+	partition *partition
+	log       PartitionLog
+	leader    dledger.Leadership
+}
+
+// topicNamed finds a topic by name.
+func (b *Broker) topicNamed(image *metadata.Image, name string) (*metadata.Topic, protocol.Code) {
+	t, ok := image.Topic(name)
+	if !ok {
+		return nil, protocol.UnknownTopicOrPartition
+	}
+	return t, protocol.None
+}
+
+// lead finds a partition that this node leads. As in Kafka, the client's idea of the leader epoch is
+// judged before the leadership: a fenced client must learn of its mistake from any replica.
+func (b *Broker) lead(t *metadata.Topic, index, clientEpoch int32) (leading, protocol.Code) {
+	if index < 0 || int(index) >= len(t.Partitions) {
+		return leading{}, protocol.UnknownTopicOrPartition
+	}
+	local := b.partitions.topic(t.ID)
+	if local == nil {
+		return leading{}, protocol.NotLeaderOrFollower
+	}
+	return leadLocal(local, index, clientEpoch)
+}
+
+// leadLocal is lead for a topic already found.
+func leadLocal(local *localTopic, index, clientEpoch int32) (leading, protocol.Code) {
+	p := local.partition(index)
+	if p == nil {
+		return leading{}, protocol.NotLeaderOrFollower
+	}
+	l := leading{partition: p, log: p.open()}
+	if l.log == nil {
+		if p.failure.Load() != nil {
+			return l, protocol.KafkaStorageError
+		}
+		return l, protocol.NotLeaderOrFollower
+	}
+	l.leader = l.log.Leadership()
+	if code := checkEpoch(clientEpoch, l.leader.Epoch); code != protocol.None {
+		return l, code
+	}
+	if !l.leader.IsLeader {
+		return l, protocol.NotLeaderOrFollower
+	}
+	return l, protocol.None
+}
+
+// checkEpoch compares the client's leader epoch with ours (KIP-320).
+func checkEpoch(client int32, ours record.LeaderEpoch) protocol.Code {
+	switch {
+	case client == noEpochCheck || client == int32(ours):
+		return protocol.None
+	case client < int32(ours):
+		return protocol.FencedLeaderEpoch
+	}
+	return protocol.UnknownLeaderEpoch
+}

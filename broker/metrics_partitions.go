@@ -1,0 +1,125 @@
+package broker
+
+import (
+	"runtime"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// partitionCollector reads the state of the cluster and of the partitions here when Prometheus asks.
+// Series of single partitions come from their leader only, so that sums over brokers are right, and only
+// while there are at most Config.PartitionMetricsMax partitions.
+type partitionCollector struct {
+	b *Broker
+
+	start, end, hw, leader, isr, size      *prometheus.Desc
+	nodes, topics, partitions, offline     *prometheus.Desc
+	replicas, underReplicated, underMinISR *prometheus.Desc
+	metaLeader, build, ready               *prometheus.Desc
+}
+
+func newPartitionCollector(b *Broker) *partitionCollector {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(prometheus.BuildFQName(metricsPrefix, "", name), help, labels, nil)
+	}
+	return &partitionCollector{
+		b:               b,
+		start:           d("partition_log_start_offset", "First offset that can be read.", "topic", "partition"),
+		end:             d("partition_log_end_offset", "Offset that the next record gets.", "topic", "partition"),
+		hw:              d("partition_high_watermark", "End of what consumers may read, exclusive.", "topic", "partition"),
+		leader:          d("partition_leader_id", "Node that leads the partition.", "topic", "partition"),
+		isr:             d("partition_in_sync_replicas", "Replicas that are in sync.", "topic", "partition"),
+		size:            d("partition_size_bytes", "Bytes stored by the leader.", "topic", "partition"),
+		nodes:           d("cluster_nodes", "Registered brokers.", "state"),
+		topics:          d("cluster_topics", "Topics in the cluster."),
+		partitions:      d("cluster_partitions", "Partitions in the cluster."),
+		offline:         d("cluster_offline_partitions", "Partitions of which this broker has a replica and knows no leader."),
+		replicas:        d("replica_partitions", "Replicas on this broker.", "role"),
+		underReplicated: d("replica_under_replicated_partitions", "Partitions led here with fewer in-sync replicas than replicas."),
+		underMinISR:     d("replica_under_min_isr_partitions", "Partitions led here with fewer in-sync replicas than min.insync.replicas."),
+		metaLeader:      d("raft_is_leader", "1 where this broker leads the group.", "group"),
+		build:           d("build_info", "Always 1; the program's version.", "version", "revision", "goversion"),
+		ready:           d("ready", "1 when /readyz says so."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *partitionCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		c.start, c.end, c.hw, c.leader, c.isr, c.size, c.nodes, c.topics, c.partitions, c.offline,
+		c.replicas, c.underReplicated, c.underMinISR, c.metaLeader, c.build, c.ready,
+	} {
+		ch <- d
+	}
+}
+
+type partitionCounts struct{ leaders, followers, offline, underReplicated, underMinISR int }
+
+// Collect implements prometheus.Collector.
+func (c *partitionCollector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	image := c.b.opts.Metadata.Image()
+	live := image.LiveBrokers()
+	gauge(c.nodes, float64(live), "alive")
+	gauge(c.nodes, float64(len(image.Brokers())-live), "fenced")
+	gauge(c.topics, float64(image.TopicCount()))
+	gauge(c.partitions, float64(image.PartitionCount()))
+	gauge(c.metaLeader, truth(c.b.opts.Host.IsController()), "meta")
+	gauge(c.build, 1, c.b.opts.Version, c.b.opts.Revision, runtime.Version())
+	gauge(c.ready, truth(c.b.readiness().ready()))
+
+	var n partitionCounts
+	detail := image.PartitionCount() <= c.b.opts.Config.PartitionMetricsMax
+	for _, t := range c.b.partitions.snapshot() {
+		for _, p := range *t.partitions.Load() {
+			if p != nil {
+				c.collectPartition(p, &n, detail, gauge)
+			}
+		}
+	}
+	gauge(c.offline, float64(n.offline))
+	gauge(c.replicas, float64(n.leaders), "leader")
+	gauge(c.replicas, float64(n.followers), "follower")
+	gauge(c.underReplicated, float64(n.underReplicated))
+	gauge(c.underMinISR, float64(n.underMinISR))
+}
+
+func (c *partitionCollector) collectPartition(p *partition, n *partitionCounts, detail bool, gauge func(*prometheus.Desc, float64, ...string)) {
+	l := p.leadership()
+	if l.Leader < 0 {
+		n.offline++
+	}
+	if !l.IsLeader {
+		n.followers++
+		return
+	}
+	n.leaders++
+	if len(l.ISR) < len(l.Replicas) {
+		n.underReplicated++
+	}
+	if len(l.ISR) < p.topic.settings.Load().MinInSyncReplicas {
+		n.underMinISR++
+	}
+	log := p.open()
+	if !detail || log == nil {
+		return
+	}
+	o := log.Offsets()
+	labels := []string{p.topic.name, strconv.Itoa(int(p.index))}
+	gauge(c.start, float64(o.LogStart), labels...)
+	gauge(c.end, float64(o.LogEnd), labels...)
+	gauge(c.hw, float64(o.HighWatermark), labels...)
+	gauge(c.leader, float64(l.Leader), labels...)
+	gauge(c.isr, float64(len(l.ISR)), labels...)
+	gauge(c.size, float64(log.Size()), labels...)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

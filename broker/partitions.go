@@ -1,0 +1,444 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/stelemq/stele/broker/metadata"
+	"github.com/stelemq/stele/broker/topicconfig"
+	"github.com/stelemq/stele/dledger"
+)
+
+const (
+	// partitionWorkers is how many partitions are opened or removed at the same time.
+	partitionWorkers = 16
+	// partitionRetry is how long a partition that failed to open rests before the next attempt.
+	partitionRetry = 10 * time.Second
+)
+
+// partition is a replica on this node. Its fields do not change but for those said to.
+type partition struct {
+	topic *localTopic
+	index int32
+	spec  dledger.PartitionSpec
+	// log is nil until the replica has been opened.
+	log atomic.Pointer[PartitionLog]
+	// failure is why it could not be opened, nil otherwise.
+	failure atomic.Pointer[error]
+
+	mu       sync.Mutex
+	unwanted bool // mu guards: the topic has been deleted
+	running  bool // mu guards
+}
+
+// running returns the log, nil while the partition is being opened.
+func (p *partition) open() PartitionLog {
+	if l := p.log.Load(); l != nil {
+		return *l
+	}
+	return nil
+}
+
+// leadership is who leads, as far as this node knows.
+func (p *partition) leadership() dledger.Leadership {
+	if l := p.open(); l != nil {
+		return l.Leadership()
+	}
+	return dledger.Leadership{Leader: -1, Epoch: -1}
+}
+
+// localTopic is a topic of which this node has replicas. A new one is made when its name, id or number
+// of partitions changes; the settings change in place.
+type localTopic struct {
+	id       metadata.TopicID
+	name     string
+	settings atomic.Pointer[topicconfig.Values]
+	metrics  *topicMetrics
+	// partitions by index; nil where this node has no replica. Replaced when partitions are added.
+	partitions atomic.Pointer[[]*partition]
+}
+
+func (t *localTopic) partition(index int32) *partition {
+	parts := *t.partitions.Load()
+	if index < 0 || int(index) >= len(parts) {
+		return nil
+	}
+	return parts[index]
+}
+
+// partitions is who is here: it makes what runs on this node follow the metadata.
+type partitions struct {
+	b *Broker
+
+	mu     sync.RWMutex
+	topics map[metadata.TopicID]*localTopic // mu guards
+	count  int                              // mu guards: partitions on this node
+
+	dirtyMu sync.Mutex
+	dirty   map[metadata.TopicID]struct{} // dirtyMu guards
+	all     bool                          // dirtyMu guards
+	wake    chan struct{}
+
+	queueMu sync.Mutex
+	queue   []*partition // queueMu guards
+	work    chan struct{}
+
+	changedMu sync.Mutex
+	changed   chan struct{} // changedMu guards; closed and replaced when a partition has been opened
+	opening   atomic.Int64  // partitions not yet opened, failed ones included
+	wg        sync.WaitGroup
+}
+
+func newPartitions(b *Broker) *partitions {
+	return &partitions{
+		b: b, topics: map[metadata.TopicID]*localTopic{}, dirty: map[metadata.TopicID]struct{}{},
+		wake: make(chan struct{}, 1), work: make(chan struct{}, partitionWorkers), changed: make(chan struct{}),
+	}
+}
+
+// run follows the metadata until ctx ends, and waits for the workers.
+func (ps *partitions) run(ctx context.Context) {
+	cancel := ps.b.opts.Metadata.Watch(ps.note)
+	defer cancel()
+	for range partitionWorkers {
+		ps.wg.Go(func() { ps.worker(ctx) })
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			ps.wg.Wait()
+			return
+		case <-ps.wake:
+			ps.reconcile()
+		}
+	}
+}
+
+// note remembers what has changed; it is called from the goroutine that applies commands.
+func (ps *partitions) note(c metadata.Change) {
+	if len(c.Topics) == 0 && !c.All {
+		return
+	}
+	ps.dirtyMu.Lock()
+	for _, id := range c.Topics {
+		ps.dirty[id] = struct{}{}
+	}
+	ps.all = ps.all || c.All
+	ps.dirtyMu.Unlock()
+	signal(ps.wake)
+}
+
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+func (ps *partitions) reconcile() {
+	ps.dirtyMu.Lock()
+	dirty, all := ps.dirty, ps.all
+	ps.dirty, ps.all = map[metadata.TopicID]struct{}{}, false
+	ps.dirtyMu.Unlock()
+	image := ps.b.opts.Metadata.Image()
+	if all {
+		for t := range image.Topics() {
+			dirty[t.ID] = struct{}{}
+		}
+		ps.mu.RLock()
+		for id := range ps.topics {
+			dirty[id] = struct{}{}
+		}
+		ps.mu.RUnlock()
+	}
+	for id := range dirty {
+		if t, ok := image.TopicByID(id); ok {
+			ps.follow(image, t)
+		} else {
+			ps.drop(id)
+		}
+	}
+	ps.announce()
+}
+
+// follow makes a topic here what the metadata says.
+func (ps *partitions) follow(image *metadata.Image, t *metadata.Topic) {
+	ps.mu.RLock()
+	local := ps.topics[t.ID]
+	ps.mu.RUnlock()
+	settings := ps.b.topicSettings(image, t)
+	known := local != nil
+	if !known {
+		local = &localTopic{id: t.ID, name: t.Name, metrics: ps.b.metrics.topic(t.Name)}
+		local.partitions.Store(&[]*partition{})
+	}
+	old := local.settings.Swap(&settings)
+	have := *local.partitions.Load()
+	if old == nil || *old != settings {
+		for _, p := range have {
+			if l := openLog(p); l != nil {
+				l.SetConfig(logConfig(settings))
+			}
+		}
+	}
+	if len(have) >= len(t.Partitions) {
+		return
+	}
+	parts := slices.Clone(have)
+	var added []*partition
+	for i := len(have); i < len(t.Partitions); i++ {
+		p := ps.b.replicaOf(local, int32(i), &t.Partitions[i], settings) //nolint:gosec // bounded by the metadata
+		parts = append(parts, p)
+		if p != nil {
+			added = append(added, p)
+		}
+	}
+	local.partitions.Store(&parts)
+	ps.mu.Lock()
+	ps.topics[t.ID] = local
+	ps.count += len(added)
+	ps.mu.Unlock()
+	ps.opening.Add(int64(len(added)))
+	for _, p := range added {
+		ps.enqueue(p)
+	}
+}
+
+func openLog(p *partition) PartitionLog {
+	if p == nil {
+		return nil
+	}
+	return p.open()
+}
+
+// replicaOf returns this node's replica of a partition, nil where it has none.
+func (b *Broker) replicaOf(t *localTopic, index int32, p *metadata.Partition, settings topicconfig.Values) *partition {
+	mine, ok := p.ReplicaOn(b.opts.NodeID)
+	if !ok {
+		return nil
+	}
+	members := make(map[dledger.ReplicaID]int32, len(p.Replicas))
+	for _, r := range p.Replicas {
+		members[dledger.ReplicaID(r.ID)] = r.Node
+	}
+	return &partition{topic: t, index: index, spec: dledger.PartitionSpec{
+		Topic: t.name, TopicID: t.id, Partition: index, Shard: dledger.ShardID(p.Shard), Generation: p.Generation,
+		Replica: dledger.ReplicaID(mine.ID), Members: members, Config: logConfig(settings),
+	}}
+}
+
+func logConfig(v topicconfig.Values) dledger.LogConfig {
+	return dledger.LogConfig{
+		SegmentBytes: v.SegmentBytes, SegmentAge: v.SegmentAge, IndexIntervalBytes: v.IndexIntervalBytes,
+		FlushMessages: v.FlushMessages, FlushInterval: v.FlushInterval, MinInSyncReplicas: v.MinInSyncReplicas,
+	}
+}
+
+// drop takes a deleted topic out of service and has its files removed.
+func (ps *partitions) drop(id metadata.TopicID) {
+	ps.mu.Lock()
+	local := ps.topics[id]
+	delete(ps.topics, id)
+	ps.mu.Unlock()
+	if local == nil {
+		return
+	}
+	for _, p := range *local.partitions.Load() {
+		if p == nil {
+			continue
+		}
+		p.mu.Lock()
+		p.unwanted = true
+		p.mu.Unlock()
+		ps.mu.Lock()
+		ps.count--
+		ps.mu.Unlock()
+		ps.enqueue(p)
+	}
+	ps.b.metrics.dropTopic(local.name)
+}
+
+func (ps *partitions) enqueue(p *partition) {
+	ps.queueMu.Lock()
+	ps.queue = append(ps.queue, p)
+	ps.queueMu.Unlock()
+	signal(ps.work)
+}
+
+func (ps *partitions) dequeue() *partition {
+	ps.queueMu.Lock()
+	defer ps.queueMu.Unlock()
+	if len(ps.queue) == 0 {
+		return nil
+	}
+	p := ps.queue[0]
+	ps.queue[0] = nil
+	ps.queue = ps.queue[1:]
+	return p
+}
+
+func (ps *partitions) worker(ctx context.Context) {
+	retry := time.NewTimer(partitionRetry)
+	defer retry.Stop()
+	var failed []*partition
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ps.work:
+		case <-retry.C:
+			for _, p := range failed {
+				ps.enqueue(p)
+			}
+			failed = nil
+			retry.Reset(partitionRetry)
+		}
+		for p := ps.dequeue(); p != nil && ctx.Err() == nil; p = ps.dequeue() {
+			signal(ps.work) // there may be more for the others
+			if !ps.settle(ctx, p) {
+				failed = append(failed, p)
+			}
+		}
+	}
+}
+
+// settle opens or removes a replica, as it is wanted; it reports whether that is done.
+func (ps *partitions) settle(ctx context.Context, p *partition) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	log := ps.b.log.With("topic", p.spec.Topic, "partition", p.spec.Partition)
+	if p.unwanted {
+		p.log.Store(nil)
+		if err := ps.b.opts.Host.DeletePartition(p.spec); err != nil && !errors.Is(err, dledger.ErrClosed) {
+			log.Error("partition could not be removed", "error", err)
+			return false
+		}
+		if !p.running {
+			ps.opening.Add(-1)
+		}
+		log.Info("partition removed")
+		return true
+	}
+	if p.running {
+		return true
+	}
+	spec := p.spec
+	spec.Config = logConfig(*p.topic.settings.Load())
+	l, err := ps.b.opts.Host.StartPartition(ctx, spec)
+	if err != nil {
+		if ctx.Err() == nil {
+			p.failure.Store(&err)
+			log.Error("partition could not be opened", "error", err, "retry_in", partitionRetry)
+		}
+		return false
+	}
+	if current := logConfig(*p.topic.settings.Load()); current != spec.Config {
+		l.SetConfig(current)
+	}
+	p.running = true
+	p.failure.Store(nil)
+	p.log.Store(&l)
+	ps.opening.Add(-1)
+	ps.announce()
+	return true
+}
+
+// announce wakes those who wait for partitions.
+func (ps *partitions) announce() {
+	ps.changedMu.Lock()
+	close(ps.changed)
+	ps.changed = make(chan struct{})
+	ps.changedMu.Unlock()
+}
+
+func (ps *partitions) changes() <-chan struct{} {
+	ps.changedMu.Lock()
+	defer ps.changedMu.Unlock()
+	return ps.changed
+}
+
+// topic returns a topic of which this node has replicas, or nil.
+func (ps *partitions) topic(id metadata.TopicID) *localTopic {
+	ps.mu.RLock()
+	defer ps.mu.RUnlock()
+	return ps.topics[id]
+}
+
+// snapshot returns all topics here.
+func (ps *partitions) snapshot() []*localTopic {
+	ps.mu.RLock()
+	defer ps.mu.RUnlock()
+	return slices.Collect(maps.Values(ps.topics))
+}
+
+// awaitLeaders waits until every partition of the topics has a leader, at most for Config.LeaderWait.
+func (ps *partitions) awaitLeaders(ctx context.Context, topics []metadata.TopicID, atMost time.Duration) {
+	timer := time.NewTimer(min(atMost, ps.b.opts.Config.LeaderWait))
+	defer timer.Stop()
+	woken := make(chan struct{}, 1)
+	for {
+		opened := ps.changes()
+		missing, cancel := ps.watchLeaderless(topics, woken)
+		if missing == 0 {
+			cancel()
+			return
+		}
+		select {
+		case <-opened:
+		case <-woken:
+		case <-timer.C:
+			cancel()
+			return
+		case <-ctx.Done():
+			cancel()
+			return
+		case <-ps.b.drained:
+			cancel()
+			return
+		}
+		cancel()
+	}
+}
+
+// watchLeaderless counts the partitions without a leader and has woken signalled when one changes.
+func (ps *partitions) watchLeaderless(topics []metadata.TopicID, woken chan struct{}) (missing int, cancel func()) {
+	var cancels []func()
+	image := ps.b.opts.Metadata.Image()
+	for _, id := range topics {
+		t, ok := image.TopicByID(id)
+		if !ok {
+			continue
+		}
+		local := ps.topic(id)
+		for i := range t.Partitions {
+			if _, mine := t.Partitions[i].ReplicaOn(ps.b.opts.NodeID); !mine {
+				continue
+			}
+			var l PartitionLog
+			if local != nil {
+				l = openLog(local.partition(int32(i))) //nolint:gosec // bounded by the metadata
+			}
+			if l == nil {
+				missing++
+				continue
+			}
+			stop := l.Subscribe(woken)
+			if l.Leadership().Leader >= 0 {
+				stop()
+				continue
+			}
+			missing++
+			cancels = append(cancels, stop)
+		}
+	}
+	return missing, func() {
+		for _, stop := range cancels {
+			stop()
+		}
+	}
+}

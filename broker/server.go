@@ -1,0 +1,213 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/stelemq/stele/broker/metadata"
+)
+
+// TCP keep-alive finds peers that vanished without a word.
+const (
+	keepAliveIdle     = time.Minute
+	keepAliveInterval = 10 * time.Second
+	keepAliveCount    = 6
+	acceptRetryMax    = time.Second
+)
+
+// listener is an open [Listener].
+type listener struct {
+	Listener
+
+	net net.Listener
+	// host and port are what is advertised.
+	host string
+	port int32
+}
+
+// server accepts connections and keeps count of them.
+type server struct {
+	b         *Broker
+	listeners []*listener
+	wg        sync.WaitGroup
+
+	mu       sync.Mutex
+	conns    map[*conn]struct{} // mu guards
+	perIP    map[netip.Addr]int // mu guards
+	draining bool               // mu guards
+	stop     context.CancelFunc // ends all connections
+	ctx      context.Context    //nolint:containedctx // the server's life
+}
+
+func (b *Broker) listen(ctx context.Context) (*server, error) {
+	s := &server{b: b, conns: map[*conn]struct{}{}, perIP: map[netip.Addr]int{}}
+	s.ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	config := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
+	}}
+	for _, l := range b.opts.Listeners {
+		open, err := config.Listen(ctx, "tcp", l.Address)
+		if err != nil {
+			s.closeListeners()
+			return nil, fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		s.listeners = append(s.listeners, advertise(l, open))
+	}
+	return s, nil
+}
+
+// advertise works out what clients are told about a listener.
+func advertise(l Listener, open net.Listener) *listener {
+	out := &listener{Listener: l, net: open, host: l.AdvertisedHost, port: l.AdvertisedPort}
+	host, port, err := net.SplitHostPort(open.Addr().String())
+	if err != nil {
+		return out
+	}
+	if out.port == 0 {
+		if n, err := strconv.ParseInt(port, 10, 32); err == nil {
+			out.port = int32(n)
+		}
+	}
+	if out.host != "" {
+		return out
+	}
+	out.host = host
+	if bound, _, err := net.SplitHostPort(l.Address); err == nil && bound != "" {
+		out.host = bound
+	}
+	if ip := net.ParseIP(out.host); ip != nil && ip.IsUnspecified() {
+		if name, err := os.Hostname(); err == nil {
+			out.host = name
+		}
+	}
+	return out
+}
+
+func (s *server) endpoints() []metadata.Endpoint {
+	out := make([]metadata.Endpoint, len(s.listeners))
+	for i, l := range s.listeners {
+		out[i] = metadata.Endpoint{Listener: l.Name, Host: l.host, Port: l.port}
+	}
+	return out
+}
+
+// serve accepts on all listeners until they are closed.
+func (s *server) serve() {
+	for _, l := range s.listeners {
+		s.wg.Go(func() { s.accept(l) })
+	}
+}
+
+func (s *server) accept(l *listener) {
+	var retry time.Duration
+	for {
+		nc, err := l.net.Accept()
+		switch {
+		case err == nil:
+			retry = 0
+			s.admit(l, nc)
+		case errors.Is(err, net.ErrClosed):
+			return
+		default: // out of file descriptors, for example: it passes
+			retry = min(max(2*retry, 10*time.Millisecond), acceptRetryMax)
+			s.b.log.Error("accept connection", "listener", l.Name, "error", err, "retry_in", retry)
+			select {
+			case <-time.After(retry):
+			case <-s.ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// admit starts a connection, or closes it where there are too many.
+func (s *server) admit(l *listener, nc net.Conn) {
+	remote := remoteIP(nc)
+	cfg := &s.b.opts.Config
+	s.mu.Lock()
+	if s.draining || len(s.conns) >= cfg.MaxConnections || s.perIP[remote] >= cfg.MaxConnectionsPerIP {
+		full := !s.draining
+		s.mu.Unlock()
+		_ = nc.Close()
+		if full {
+			s.b.metrics.connectionRefused(l.Name)
+			s.b.log.Debug("connection refused: too many", "listener", l.Name, "remote", remote)
+		}
+		return
+	}
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	c := &conn{
+		b: s.b, nc: nc, listener: l, remote: remote, ctx: ctx, cancel: cancel,
+		log:   s.b.log.With("remote", nc.RemoteAddr().String(), "listener", l.Name),
+		slots: make(chan *slot, maxPipelined), queue: newBudget(int64(cfg.QueuedBytesPerConnection)),
+		serialDone: make(chan struct{}, 1),
+	}
+	s.conns[c] = struct{}{}
+	s.perIP[remote]++
+	s.mu.Unlock()
+	s.b.metrics.connectionOpened(l.Name)
+	s.wg.Go(func() {
+		c.serve()
+		s.forget(c)
+	})
+}
+
+func (s *server) forget(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if s.perIP[c.remote]--; s.perIP[c.remote] == 0 {
+		delete(s.perIP, c.remote)
+	}
+}
+
+func remoteIP(nc net.Conn) netip.Addr {
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+func (s *server) closeListeners() {
+	for _, l := range s.listeners {
+		if err := l.net.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.b.log.Debug("close listener", "listener", l.Name, "error", err)
+		}
+	}
+}
+
+// shutdown stops accepting, lets requests in progress be answered until timeout has passed, and waits
+// for every goroutine.
+func (s *server) shutdown(timeout time.Duration) {
+	s.closeListeners()
+	s.mu.Lock()
+	s.draining = true
+	for c := range s.conns {
+		c.drain()
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() { s.wg.Wait(); close(done) }()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		s.mu.Lock()
+		s.b.log.Warn("shutdown: requests are still in progress", "connections", len(s.conns), "waited", timeout)
+		for c := range s.conns {
+			c.cancel(errDraining)
+			_ = c.nc.Close()
+		}
+		s.mu.Unlock()
+		<-done
+	}
+	s.stop()
+}

@@ -97,7 +97,7 @@ func split(name string) (dir, base string) {
 
 func (m *Mem) dirLocked(name string) (*memDir, error) {
 	d := m.root
-	for p := range strings.SplitSeq(path.Clean("/" + name), "/") {
+	for p := range strings.SplitSeq(path.Clean("/"+name), "/") {
 		if p == "" {
 			continue
 		}
@@ -268,7 +268,7 @@ func (m *Mem) MkdirAll(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d, at := m.root, ""
-	for p := range strings.SplitSeq(path.Clean("/" + name), "/") {
+	for p := range strings.SplitSeq(path.Clean("/"+name), "/") {
 		if p == "" {
 			continue
 		}

@@ -147,6 +147,11 @@ func (l *Log) truncate(segs []*segment, i int, pos int64, o record.Offset, m *me
 	if err := f.Truncate(pos); err != nil {
 		return fmt.Errorf("truncate segment %d to %d: %w", s.base, pos, err)
 	}
+	// The cut is durable before the log grows: were it lost after a roll, the old tail would stand at the end
+	// of a closed segment, where no End would cut it.
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("sync segment %d: %w", s.base, err)
+	}
 	s.allocated = 0
 	l.epochs.truncateEnd(o)
 	if err := l.removeBeyond(later, o); err != nil {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/lni/dragonboat/v4/config"
 	sm "github.com/lni/dragonboat/v4/statemachine"
+
+	"github.com/stelemq/stele/commitlog"
 )
 
 // StartPartition opens or creates a replica's files and starts its Raft group. A group with a single voter is led by this
@@ -79,15 +81,23 @@ func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
 	switch {
 	case notExist(err):
 		return createShard(h.shardOptions(&spec), dir, key, spec.Generation)
-	case err != nil:
-		return nil, fmt.Errorf("open %s: %w", dir, err)
-	case file.Shard != spec.Shard:
+	case err == nil && file.Shard != spec.Shard:
 		if err := h.discard(dir, file.Shard); err != nil {
 			return nil, err
 		}
 		return createShard(h.shardOptions(&spec), dir, key, spec.Generation)
+	case err == nil:
+		s, err = recoverShard(h.shardOptions(&spec), dir, h.pendingOf)
 	}
-	return recoverShard(h.shardOptions(&spec), dir, h.pendingOf)
+	if damaged(err) && len(spec.Members) == 1 {
+		return h.salvage(spec, dir, err)
+	}
+	return s, err
+}
+
+// damaged reports whether an error says that stored bytes are not what was written.
+func damaged(err error) bool {
+	return errors.Is(err, ErrCorrupt) || errors.Is(err, commitlog.ErrCorrupt)
 }
 
 func (h *Host) startShard(p *Partition) error {

@@ -119,7 +119,7 @@ func (h *Host) recoverAll(dirs []string) error {
 			switch {
 			case err == nil:
 				h.recovered[s.key] = s
-			case errors.Is(err, ErrCorrupt) || errors.Is(err, commitlog.ErrCorrupt):
+			case damaged(err):
 				h.logger.Error("replica is damaged", "dir", dir, "error", err)
 				h.hooks.corrupt()
 			default:
@@ -143,7 +143,7 @@ func (h *Host) openJournal(replay *journalReplay) error {
 		return err
 	}
 	for k, s := range h.recovered {
-		j.hard[k] = &hardEntry{state: s.hardNow(), checkpoint: s.checkpointed}
+		j.hard[k] = &hardEntry{state: s.hardNow(), checkpoint: s.checkpointed, sync: s.syncedTo()}
 	}
 	h.journal = j
 	return j.begin(replay)

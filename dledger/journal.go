@@ -37,11 +37,17 @@ type journalFile struct {
 	shards map[*shardLog]struct{}
 }
 
-// hardEntry is the newest hard state of a shard and the file that holds it.
+// hardEntry is what the journal must carry over when it recycles the file that holds it.
 type hardEntry struct {
 	state      hardState
 	checkpoint Index
-	seq        uint64
+	sync       syncPoint
+	seq        uint64 // of the file with the newest copy
+	// cut: a suffix has been removed since the running checkpoint began, so that what it found out
+	// must not be written behind the truncation.
+	cut bool
+	// truncating: the files do not follow the newest truncation yet.
+	truncating bool
 }
 
 // journal is the write-ahead log of the Raft side, shared by all shards of a log directory.
@@ -70,6 +76,7 @@ type journal struct {
 	relaxed  int64 // bytes of relaxed partitions since the last checkpoint
 	frameBuf []byte
 
+	ckpt   sync.Mutex    // one checkpoint at a time
 	wake   chan struct{} // for the checkpointer; capacity 1
 	quit   chan struct{}
 	done   sync.WaitGroup
@@ -289,19 +296,33 @@ func (j *journal) appendSave(b []byte, s *shardSave) []byte {
 
 // note remembers where a shard's newest hard state stands and that the file needs the shard's checkpoint.
 func (j *journal) note(s *shardSave) {
-	if h := s.record.hard; h != nil {
-		e := j.hard[s.record.key]
-		if e == nil {
-			e = &hardEntry{}
-			j.hard[s.record.key] = e
-		}
-		e.state, e.seq = *h, j.cur.seq
+	r := &s.record
+	e := j.hard[r.key]
+	if e == nil {
+		e = &hardEntry{}
+		j.hard[r.key] = e
 	}
-	if n := len(s.record.entries); n > 0 {
-		s.shard.setJournaled(s.record.entries[n-1].index)
+	if r.hard != nil {
+		e.state, e.seq, e.sync = *r.hard, j.cur.seq, r.sync
 	}
-	if len(s.record.entries) > 0 || s.record.truncate > 0 {
+	if r.truncate > 0 {
+		e.cut, e.truncating = true, true
+		e.sync, e.checkpoint = syncPoint{}, min(e.checkpoint, r.truncate-1)
+	}
+	if n := len(r.entries); n > 0 {
+		s.shard.setJournaled(r.entries[n-1].index)
+	}
+	if len(r.entries) > 0 || r.truncate > 0 {
 		j.cur.shards[s.shard] = struct{}{}
+	}
+}
+
+// truncated notes that a shard's files follow its newest truncation.
+func (j *journal) truncated(k shardKey) {
+	j.wmu.Lock()
+	defer j.wmu.Unlock()
+	if e := j.hard[k]; e != nil {
+		e.truncating = false
 	}
 }
 

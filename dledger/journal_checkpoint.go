@@ -31,7 +31,7 @@ func openJournal(o journalOptions, replay *journalReplay) (*journal, error) {
 	j.freed = sync.NewCond(&j.wmu)
 	for k, p := range replay.shards {
 		if p.hasHard {
-			j.hard[k] = &hardEntry{state: p.hard, checkpoint: p.checkpoint}
+			j.hard[k] = &hardEntry{state: p.hard, checkpoint: p.checkpoint, sync: p.sync}
 		}
 	}
 	return j, nil
@@ -100,7 +100,7 @@ func (j *journal) writeHardStates(before uint64) error {
 		if h.seq >= before {
 			continue
 		}
-		r := shardRecord{key: k, hard: &h.state, checkpoint: h.checkpoint}
+		r := shardRecord{key: k, hard: &h.state, checkpoint: h.checkpoint, sync: h.sync}
 		b, _ = appendShardRecord(b, &r)
 		h.seq = j.cur.seq
 		if len(b) > frameBodyMax {
@@ -139,6 +139,8 @@ func (j *journal) checkpointer() {
 // checkpoint makes everything that the journal says of entries stand in .raft and segment files, and frees
 // the files that are complete.
 func (j *journal) checkpoint() error {
+	j.ckpt.Lock()
+	defer j.ckpt.Unlock()
 	if err := j.failed(); err != nil {
 		return err
 	}
@@ -151,6 +153,11 @@ func (j *journal) checkpoint() error {
 		}
 	}
 	j.cur.shards = make(map[*shardLog]struct{})
+	for s := range shards {
+		if h := j.hard[s.key]; h != nil {
+			h.cut = h.truncating
+		}
+	}
 	j.relaxed = 0
 	seq := j.cur.seq
 	j.wmu.Unlock()
@@ -207,7 +214,11 @@ func (j *journal) retire(n int, seq uint64, done map[*shardLog]checkpointResult)
 		if c.gone || h == nil {
 			continue
 		}
-		h.checkpoint, h.seq = c.index, j.cur.seq
+		if h.cut {
+			j.cur.shards[s] = struct{}{} // its truncation stands in a file that stays
+			continue
+		}
+		h.checkpoint, h.sync, h.seq = c.index, c.sync, j.cur.seq
 		r := shardRecord{key: s.key, hard: &h.state, checkpoint: c.index, sync: c.sync}
 		b, _ = appendShardRecord(b, &r)
 	}

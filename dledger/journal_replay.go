@@ -211,6 +211,7 @@ func (o *journalReplay) add(r *shardRecord) {
 }
 
 func (p *pendingShard) cut(from Index) {
+	p.checkpoint = min(p.checkpoint, from-1)
 	if p.truncate == 0 || from < p.truncate {
 		p.truncate = from
 	}

@@ -29,6 +29,11 @@ func openTestJournal(t *testing.T, fsys vfs.FS, size int64) (*journal, *journalR
 	if err := j.begin(replay); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := j.close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return j, replay
 }
 

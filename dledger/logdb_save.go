@@ -55,11 +55,11 @@ func (d *logDB) save(updates []pb.Update, st *stepState, worker uint64) error {
 			return err
 		}
 	}
-	return finish(updates, st.saves)
+	return finish(st.saves)
 }
 
 // finish tells the shards what has become durable and committed.
-func finish(updates []pb.Update, saves []*shardSave) error {
+func finish(saves []*shardSave) error {
 	for _, sv := range saves {
 		if n := len(sv.record.entries); n > 0 {
 			sv.shard.markSaved(sv.record.entries[n-1].index)
@@ -70,7 +70,6 @@ func finish(updates []pb.Update, saves []*shardSave) error {
 			}
 		}
 	}
-	_ = updates
 	return nil
 }
 
@@ -83,7 +82,13 @@ func (d *logDB) prepare(s *shardLog, ud *pb.Update) (*shardSave, error) {
 	sv := &shardSave{shard: s, record: shardRecord{key: s.key}}
 	if !pb.IsEmptyState(ud.State) {
 		h := hardState{Term(ud.Term), ReplicaID(ud.Vote), Index(ud.Commit)}
-		if err := s.commitTo(h.Commit); err != nil {
+		// What is already saved and stays need not wait. Entries that this update replaces are not what is
+		// committed, even if their indexes are.
+		known := h.Commit
+		if len(ud.EntriesToSave) > 0 {
+			known = min(known, Index(ud.EntriesToSave[0].Index)-1)
+		}
+		if err := s.commitTo(known); err != nil {
 			return nil, err
 		}
 		// A vote or a term is always synced, with everything before it.
@@ -134,7 +139,11 @@ func (d *logDB) removeSuffix(s *shardLog, from Index) error {
 	if err := d.journal.commit(&r); err != nil {
 		return err
 	}
-	return s.truncate(from)
+	if err := s.truncate(from); err != nil {
+		return err
+	}
+	d.journal.truncated(s.key)
+	return nil
 }
 
 func (s *shardLog) lastIndex() Index {

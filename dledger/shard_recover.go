@@ -152,11 +152,11 @@ func (r *recovery) mergePending() error {
 	if p == nil {
 		return nil
 	}
-	if p.truncate > 0 && p.truncate <= r.lastIndex() {
-		r.recs = r.recs[:max(0, int64(p.truncate)-int64(r.file.Index)-1)] //nolint:gosec // indexes are below 2^63
-	}
 	if p.checkpoint > r.lastIndex() {
 		return fmt.Errorf("%w: .raft ends with entry %d, the journal says %d", ErrCorrupt, r.lastIndex(), p.checkpoint)
+	}
+	if p.truncate > 0 && p.truncate <= r.lastIndex() {
+		r.recs = r.recs[:max(0, int64(p.truncate)-int64(r.file.Index)-1)] //nolint:gosec // indexes are below 2^63
 	}
 	for _, e := range p.entries {
 		if e.index <= r.file.Index {

@@ -46,7 +46,9 @@ func (a API) Serves(version int16) bool {
 }
 
 // Flexible is true if the version has tagged fields and compact lengths.
-func (a API) Flexible(version int16) bool { return a.FlexibleFrom != never && version >= a.FlexibleFrom }
+func (a API) Flexible(version int16) bool {
+	return a.FlexibleFrom != never && version >= a.FlexibleFrom
+}
 
 // RequestHeaderVersion is the version of the header of a request in this version: 1, or 2 with tagged fields.
 func (a API) RequestHeaderVersion(version int16) int16 {

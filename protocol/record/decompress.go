@@ -17,6 +17,10 @@ import (
 const (
 	// zstdMaxWindow is the largest window of zstd at its highest level; nothing is allocated for it.
 	zstdMaxWindow = 128 << 20
+	// zstdBlock is the largest block of zstd.
+	zstdBlock = 128 << 10
+	// zstdRatio is how much larger than compressed records are expected to be, and how a buffer grows that was too small.
+	zstdRatio = 4
 	// snappyMaxRatio bounds what a block of snappy can say of its own size: 3 bytes make at most 64.
 	snappyMaxRatio = 22
 	// minOutput is the first size of a buffer for decompressed records.
@@ -26,8 +30,9 @@ const (
 	xerialMagic     = "\x82SNAPPY\x00"
 )
 
-// Decompress appends the batch's records to dst, decompressed; without compression it returns the payload itself, not
-// copied. More than maxBytes is an error, whatever the bytes claim; memory stays in proportion to that limit.
+// Decompress returns the batch's records, decompressed into dst's memory where that is large enough; without compression it
+// is the payload itself, not copied. More than maxBytes is an error, whatever the bytes claim; memory stays in proportion
+// to that limit.
 //
 // Errors: ErrCorrupt, ErrCodec, ErrTooLarge.
 func (b Batch) Decompress(dst []byte, maxBytes int) ([]byte, error) {
@@ -35,7 +40,7 @@ func (b Batch) Decompress(dst []byte, maxBytes int) ([]byte, error) {
 	if codec == None {
 		return b.Payload(), nil
 	}
-	out, err := decompress(dst, b.Payload(), codec, maxBytes)
+	out, err := decompress(dst[:0], b.Payload(), codec, max(maxBytes, 0))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", codec, err)
 	}
@@ -44,8 +49,6 @@ func (b Batch) Decompress(dst []byte, maxBytes int) ([]byte, error) {
 
 func decompress(dst, src []byte, codec Codec, maxBytes int) ([]byte, error) {
 	switch codec {
-	case None:
-		return append(dst, src...), nil
 	case Gzip:
 		return gunzip(dst, src, maxBytes)
 	case Snappy:
@@ -70,24 +73,25 @@ var (
 
 func corrupt(err error) error { return fmt.Errorf("%w: %v", ErrCorrupt, err) } //nolint:errorlint // codecs' errors are not part of the contract
 
-// readBounded appends all of r to dst, at most maxBytes.
+func tooLarge(maxBytes int) error {
+	return fmt.Errorf("%w: records take more than %d bytes decompressed", ErrTooLarge, maxBytes)
+}
+
+// readBounded reads all of r into dst, which is empty; at most maxBytes.
 func readBounded(dst []byte, r io.Reader, maxBytes int) ([]byte, error) {
-	start := len(dst)
-	if cap(dst) == start {
-		dst = grow(dst, min(minOutput, maxBytes+1))
-	}
+	dst = grow(dst, min(minOutput, maxBytes+1))
 	for {
-		n, err := r.Read(dst[len(dst):min(cap(dst), start+maxBytes+1)])
+		n, err := r.Read(dst[len(dst):min(cap(dst), maxBytes+1)])
 		dst = dst[:len(dst)+n]
 		switch {
-		case len(dst)-start > maxBytes:
-			return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, maxBytes)
+		case len(dst) > maxBytes:
+			return nil, tooLarge(maxBytes)
 		case errors.Is(err, io.EOF):
 			return dst, nil
 		case err != nil:
 			return nil, corrupt(err)
 		case len(dst) == cap(dst):
-			dst = grow(dst, min(2*(len(dst)-start), maxBytes+1))
+			dst = grow(dst, min(len(dst), maxBytes+1-len(dst)))
 		}
 	}
 }
@@ -130,8 +134,8 @@ func unlz4(dst, src []byte, maxBytes int) ([]byte, error) {
 	return out, nil
 }
 
-// unzstd decodes into buffers of a known capacity, which the decoder does not exceed, and takes a larger one if that
-// was too small: neither window nor content size of a frame, which may lie, decide how much is allocated.
+// unzstd decodes into buffers of a known capacity, which the decoder does not exceed, and takes a larger one if that was
+// too small: neither the window nor the content size of a frame, which may lie, decides how much is allocated.
 func unzstd(dst, src []byte, maxBytes int) ([]byte, error) {
 	d, ok := zstdDecoders.Get().(*zstd.Decoder)
 	if !ok {
@@ -143,17 +147,19 @@ func unzstd(dst, src []byte, maxBytes int) ([]byte, error) {
 		}
 	}
 	defer zstdDecoders.Put(d)
-	start := len(dst)
-	for room := min(max(cap(dst)-start, 4*len(src), minOutput), maxBytes); ; room = min(4*room, maxBytes) {
-		dst = grow(dst, room)
-		out, err := d.DecodeAll(src, dst[:start:start+room])
+	for room := min(max(cap(dst), zstdRatio*len(src), minOutput), maxBytes); ; room = min(zstdRatio*room, maxBytes) {
+		// With room for a block more, a decoder that lacks room has written more than room.
+		dst = grow(dst, room+zstdBlock)
+		out, err := d.DecodeAll(src, dst[:0:room+zstdBlock])
+		full := len(out) > room || errors.Is(err, zstd.ErrDecoderSizeExceeded)
 		switch {
-		case err == nil:
-			return out, nil
-		case !errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		case len(out) > maxBytes || full && room == maxBytes:
+			return nil, tooLarge(maxBytes)
+		case full && err != nil:
+		case err != nil:
 			return nil, corrupt(err)
-		case room >= maxBytes:
-			return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, maxBytes)
+		default:
+			return out, nil
 		}
 	}
 }
@@ -163,7 +169,6 @@ func unsnappy(dst, src []byte, maxBytes int) ([]byte, error) {
 	if !bytes.HasPrefix(src, []byte(xerialMagic)) {
 		return unsnappyBlock(dst, src, maxBytes)
 	}
-	start := len(dst)
 	for len(src) > 0 {
 		if bytes.HasPrefix(src, []byte(xerialMagic)) { // streams may be joined
 			if len(src) < xerialHeaderLen {
@@ -181,7 +186,7 @@ func unsnappy(dst, src []byte, maxBytes int) ([]byte, error) {
 			return nil, fmt.Errorf("%w: block of %d bytes, %d left", ErrCorrupt, n, len(src))
 		}
 		var err error
-		if dst, err = unsnappyBlock(dst, src[:n], maxBytes-(len(dst)-start)); err != nil {
+		if dst, err = unsnappyBlock(dst, src[:n], maxBytes-len(dst)); err != nil {
 			return nil, err
 		}
 		src = src[n:]
@@ -198,7 +203,7 @@ func unsnappyBlock(dst, src []byte, maxBytes int) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d bytes of %d", ErrCorrupt, n, len(src))
 	}
 	if n > maxBytes {
-		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, maxBytes)
+		return nil, tooLarge(maxBytes)
 	}
 	at := len(dst)
 	if cap(dst)-at < n {

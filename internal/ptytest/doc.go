@@ -1,0 +1,2 @@
+// Package ptytest gives tests a terminal to run a program on.
+package ptytest

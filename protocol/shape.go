@@ -47,28 +47,28 @@ const (
 //
 // Errors: ErrMalformed, ErrTooLarge, ErrUnknownAPI, ErrUnsupportedVersion.
 func CheckRequest(key, version int16, body []byte, limit int) error {
-	_, err := checkRequest(key, version, body, limit)
+	_, _, err := checkRequest(key, version, body, limit)
 	return err
 }
 
-// checkRequest is CheckRequest; it returns what follows the request too.
-func checkRequest(key, version int16, body []byte, limit int) (rest []byte, err error) {
+// checkRequest is CheckRequest; it returns what follows the request and the memory that it takes, too.
+func checkRequest(key, version int16, body []byte, limit int) (rest []byte, mem int, err error) {
 	api, ok := Lookup(key)
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("%w: %d", ErrUnknownAPI, key)
+		return nil, 0, fmt.Errorf("%w: %d", ErrUnknownAPI, key)
 	case !api.Advertises(version):
-		return nil, fmt.Errorf("%w: %s v%d", ErrUnsupportedVersion, api.Name, version)
+		return nil, 0, fmt.Errorf("%w: %s v%d", ErrUnsupportedVersion, api.Name, version)
 	}
 	w := walker{cursor: cursor{rest: body}, version: version, flexible: api.Flexible(version), room: int64(limit)}
 	w.group(shapes[key])
 	switch {
 	case w.room < 0:
-		return nil, fmt.Errorf("%w: %s v%d decoded takes more than %d bytes", ErrTooLarge, api.Name, version, limit)
+		return nil, 0, fmt.Errorf("%w: %s v%d decoded takes more than %d bytes", ErrTooLarge, api.Name, version, limit)
 	case !w.ok():
-		return nil, fmt.Errorf("%s v%d: %w", api.Name, version, w.err())
+		return nil, 0, fmt.Errorf("%s v%d: %w", api.Name, version, w.err())
 	}
-	return w.rest, nil
+	return w.rest, limit - int(w.room), nil
 }
 
 // walker steps over the fields of a request.

@@ -15,6 +15,7 @@ import (
 // Keys of the APIs that are dealt with apart from the table.
 const (
 	keyProduce     = int16(kmsg.Produce)
+	keyFetch       = int16(kmsg.Fetch)
 	keyApiVersions = int16(kmsg.ApiVersions) //nolint:revive // Kafka's name
 )
 
@@ -55,7 +56,7 @@ func (k *call) code(c protocol.Code) int16 {
 func (b *Broker) buildAPIs() {
 	handlers := map[int16]handler{
 		keyProduce:                          nil, // started by the reader
-		int16(kmsg.Fetch):                   handleFetch,
+		keyFetch:                            handleFetch,
 		keyApiVersions:                      handleAPIVersions,
 		int16(kmsg.Metadata):                serve((*call).metadata),
 		int16(kmsg.ListOffsets):             serve((*call).listOffsets),

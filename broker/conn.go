@@ -263,7 +263,7 @@ func (c *conn) accept(frame *buffer) error {
 			c.finish(s)
 			return err
 		}
-	} else {
+	} else if s.api.key != keyFetch {
 		c.serial.Add(1)
 	}
 	c.waiting.Add(1)

@@ -86,10 +86,9 @@ func (c *conn) answer(w *responseWriter, s *slot) error {
 		}
 		s.started = c.b.now()
 		err := c.carryOut(s)
-		c.serial.Add(-1)
-		select {
-		case c.serialDone <- struct{}{}:
-		default:
+		if s.api.key != keyFetch {
+			c.serial.Add(-1)
+			signal(c.serialDone)
 		}
 		if err != nil {
 			c.finish(s)

@@ -28,6 +28,9 @@ import (
 // awaitedTopics bounds the topics for whose leaders Metadata waits.
 const awaitedTopics = 64
 
+// awaitedPartitions is the largest cluster for whose start a Metadata for all topics waits.
+const awaitedPartitions = 1000
+
 // Operations as AclOperation's bits.
 const (
 	topicOperations   = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<10 | 1<<11
@@ -38,7 +41,9 @@ const (
 func (k *call) metadata(req *kmsg.MetadataRequest) kmsg.Response {
 	resp := kmsg.NewPtrMetadataResponse()
 	all := req.Topics == nil || req.Version == 0 && len(req.Topics) == 0
-	if !all {
+	if all {
+		k.awaitStart()
+	} else {
 		k.prepareTopics(req)
 	}
 	image := k.b.opts.Metadata.Image()
@@ -167,6 +172,24 @@ func (b *Broker) controllerID(image *metadata.Image) int32 {
 	return -1
 }
 
+// awaitStart waits, shortly after the start, for the leaders of a cluster that is not too large to look at
+// often: clients that ask for everything at once would take a partition without a leader for lost.
+func (k *call) awaitStart() {
+	image := k.b.opts.Metadata.Image()
+	if image.PartitionCount() > awaitedPartitions {
+		return
+	}
+	var expected []metadata.TopicID
+	for t := range image.Topics() {
+		if k.b.partitions.leaderExpected(t) {
+			expected = append(expected, t.ID)
+		}
+	}
+	if len(expected) > 0 {
+		k.b.partitions.awaitLeaders(k.ctx, expected, k.b.opts.Config.LeaderWait)
+	}
+}
+
 // prepareTopics creates what is missing and may be created, and waits for leaders that are on their way.
 func (k *call) prepareTopics(req *kmsg.MetadataRequest) {
 	image := k.b.opts.Metadata.Image()
@@ -184,7 +207,7 @@ func (k *call) prepareTopics(req *kmsg.MetadataRequest) {
 		} else {
 			t, ok = image.TopicByID(want.TopicID)
 		}
-		if ok && len(leaderless) < awaitedTopics && k.b.leaderless(t) {
+		if ok && len(leaderless) < awaitedTopics && k.b.partitions.leaderExpected(t) {
 			leaderless = append(leaderless, t.ID)
 		}
 	}
@@ -194,23 +217,6 @@ func (k *call) prepareTopics(req *kmsg.MetadataRequest) {
 	if len(leaderless) > 0 {
 		k.b.partitions.awaitLeaders(k.ctx, leaderless, k.b.opts.Config.LeaderWait)
 	}
-}
-
-// leaderless reports whether a partition that this node has a replica of knows no leader.
-func (b *Broker) leaderless(t *metadata.Topic) bool {
-	local := b.partitions.topic(t.ID)
-	for i := range t.Partitions {
-		if _, mine := t.Partitions[i].ReplicaOn(b.opts.NodeID); !mine {
-			continue
-		}
-		if local == nil {
-			return true
-		}
-		if p := local.partition(int32(i)); p == nil || p.leadership().Leader < 0 { //nolint:gosec // bounded by the metadata
-			return true
-		}
-	}
-	return false
 }
 
 func (k *call) autoCreate(image *metadata.Image, names []string) []metadata.TopicID {

@@ -30,13 +30,29 @@ type partition struct {
 	log atomic.Pointer[PartitionLog]
 	// failure is why it could not be opened, nil otherwise.
 	failure atomic.Pointer[error]
+	// opened is when the replica was opened, in Unix nanoseconds.
+	opened atomic.Int64
 
 	mu       sync.Mutex
 	unwanted bool // mu guards: the topic has been deleted
 	running  bool // mu guards
+	removed  bool // mu guards
 }
 
-// running returns the log, nil while the partition is being opened.
+// expected reports whether the partition has no leader that serves yet and can be expected to get one in a
+// moment: it is being opened, or has been a moment ago.
+func (p *partition) expected(b *Broker) bool {
+	if p.failure.Load() != nil {
+		return false
+	}
+	l := p.leadership()
+	if l.Leader >= 0 && (l.IsLeader || l.Leader != b.opts.NodeID) {
+		return false
+	}
+	return p.open() == nil || b.now().UnixNano()-p.opened.Load() < int64(b.opts.Config.LeaderWait)
+}
+
+// open returns the log, nil while the partition is being opened.
 func (p *partition) open() PartitionLog {
 	if l := p.log.Load(); l != nil {
 		return *l
@@ -312,13 +328,16 @@ func (ps *partitions) settle(ctx context.Context, p *partition) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	log := ps.b.log.With("topic", p.spec.Topic, "partition", p.spec.Partition)
+	if p.removed {
+		return true
+	}
 	if p.unwanted {
 		p.log.Store(nil)
 		if err := ps.b.opts.Host.DeletePartition(p.spec); err != nil && !errors.Is(err, dledger.ErrClosed) {
 			log.Error("partition could not be removed", "error", err)
 			return false
 		}
-		if !p.running {
+		if p.removed = true; !p.running {
 			ps.opening.Add(-1)
 		}
 		log.Info("partition removed")
@@ -342,6 +361,7 @@ func (ps *partitions) settle(ctx context.Context, p *partition) bool {
 	}
 	p.running = true
 	p.failure.Store(nil)
+	p.opened.Store(ps.b.now().UnixNano())
 	p.log.Store(&l)
 	ps.opening.Add(-1)
 	ps.announce()
@@ -376,7 +396,8 @@ func (ps *partitions) snapshot() []*localTopic {
 	return slices.Collect(maps.Values(ps.topics))
 }
 
-// awaitLeaders waits until every partition of the topics has a leader, at most for Config.LeaderWait.
+// awaitLeaders waits until every partition of the topics that is expected to get a leader has one, at most
+// for Config.LeaderWait.
 func (ps *partitions) awaitLeaders(ctx context.Context, topics []metadata.TopicID, atMost time.Duration) {
 	timer := time.NewTimer(min(atMost, ps.b.opts.Config.LeaderWait))
 	defer timer.Stop()
@@ -384,28 +405,27 @@ func (ps *partitions) awaitLeaders(ctx context.Context, topics []metadata.TopicI
 	for {
 		opened := ps.changes()
 		missing, cancel := ps.watchLeaderless(topics, woken)
-		if missing == 0 {
-			cancel()
-			return
-		}
-		select {
-		case <-opened:
-		case <-woken:
-		case <-timer.C:
-			cancel()
-			return
-		case <-ctx.Done():
-			cancel()
-			return
-		case <-ps.b.drained:
-			cancel()
-			return
+		over := missing == 0
+		if !over {
+			select {
+			case <-opened:
+			case <-woken:
+			case <-timer.C:
+				over = true
+			case <-ctx.Done():
+				over = true
+			case <-ps.b.drained:
+				over = true
+			}
 		}
 		cancel()
+		if over {
+			return
+		}
 	}
 }
 
-// watchLeaderless counts the partitions without a leader and has woken signalled when one changes.
+// watchLeaderless counts the partitions whose leader is expected, and has woken signalled when one changes.
 func (ps *partitions) watchLeaderless(topics []metadata.TopicID, woken chan struct{}) (missing int, cancel func()) {
 	var cancels []func()
 	image := ps.b.opts.Metadata.Image()
@@ -414,26 +434,21 @@ func (ps *partitions) watchLeaderless(topics []metadata.TopicID, woken chan stru
 		if !ok {
 			continue
 		}
-		local := ps.topic(id)
 		for i := range t.Partitions {
 			if _, mine := t.Partitions[i].ReplicaOn(ps.b.opts.NodeID); !mine {
 				continue
 			}
-			var l PartitionLog
-			if local != nil {
-				l = openLog(local.partition(int32(i))) //nolint:gosec // bounded by the metadata
+			p := ps.find(id, int32(i)) //nolint:gosec // bounded by the metadata
+			var stop func()
+			if l := openLog(p); l != nil {
+				stop = l.Subscribe(woken)
 			}
-			if l == nil {
+			if p == nil || p.expected(ps.b) {
 				missing++
-				continue
 			}
-			stop := l.Subscribe(woken)
-			if l.Leadership().Leader >= 0 {
-				stop()
-				continue
+			if stop != nil {
+				cancels = append(cancels, stop)
 			}
-			missing++
-			cancels = append(cancels, stop)
 		}
 	}
 	return missing, func() {
@@ -441,4 +456,25 @@ func (ps *partitions) watchLeaderless(topics []metadata.TopicID, woken chan stru
 			stop()
 		}
 	}
+}
+
+// find returns a partition of this node, nil while it is not known here.
+func (ps *partitions) find(id metadata.TopicID, index int32) *partition {
+	if t := ps.topic(id); t != nil {
+		return t.partition(index)
+	}
+	return nil
+}
+
+// leaderExpected reports whether a partition of the topic on this node will have a leader in a moment.
+func (ps *partitions) leaderExpected(t *metadata.Topic) bool {
+	for i := range t.Partitions {
+		if _, mine := t.Partitions[i].ReplicaOn(ps.b.opts.NodeID); !mine {
+			continue
+		}
+		if p := ps.find(t.ID, int32(i)); p == nil || p.expected(ps.b) { //nolint:gosec // bounded by the metadata
+			return true
+		}
+	}
+	return false
 }

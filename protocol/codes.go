@@ -1,6 +1,8 @@
 package protocol
 
 // Kafka's error codes, as of 4.3, in the order of their numbers.
+//
+//nolint:errname // Kafka's names
 const (
 	UnknownServerError                 Code = -1  // UNKNOWN_SERVER_ERROR
 	None                               Code = 0   // NONE

@@ -12,7 +12,6 @@ import (
 	"github.com/stelemq/stele/protocol"
 )
 
-//nolint:gochecknoglobals // a flag of the test binary
 var update = flag.Bool("update", false, "rewrite generated documents")
 
 const (

@@ -21,7 +21,7 @@ var (
 )
 
 // Code is one of Kafka's error codes. All but None are errors.
-type Code int16
+type Code int16 //nolint:errname // Kafka's word
 
 func (c Code) info() (codeInfo, bool) {
 	if i := int(c) + 1; i >= 0 && i < len(codeTable) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,14 +18,14 @@ import (
 )
 
 // fetchResponses are responses with all that differs on the wire.
-func fetchResponses(t testing.TB) map[string]*protocol.FetchResponse {
-	t.Helper()
+func fetchResponses(tb testing.TB) map[string]*protocol.FetchResponse {
+	tb.Helper()
 	full := func(n int32, records []byte) protocol.FetchPartition {
 		return protocol.FetchPartition{
 			Partition: n, HighWatermark: 1 << 40, LastStableOffset: 1<<40 - 1, LogStartOffset: 5, PreferredReadReplica: -1, Records: records,
 		}
 	}
-	aborted := full(1, batch(t, "aborted"))
+	aborted := full(1, batch(tb, "aborted"))
 	aborted.AbortedTransactions = []protocol.AbortedTransaction{{ProducerID: 7, FirstOffset: 8}, {ProducerID: 9, FirstOffset: 1 << 33}}
 	none := full(2, nil)
 	none.AbortedTransactions = []protocol.AbortedTransaction{}
@@ -33,7 +34,7 @@ func fetchResponses(t testing.TB) map[string]*protocol.FetchResponse {
 	diverging.DivergingEpoch = &protocol.EpochEndOffset{Epoch: 4, EndOffset: 77}
 	moved := protocol.NewFetchPartition(4, protocol.NotLeaderOrFollower)
 	moved.CurrentLeader = &protocol.LeaderIDEpoch{LeaderID: 2, LeaderEpoch: 9}
-	both := full(5, batch(t, strings.Repeat("b", 5000)))
+	both := full(5, batch(tb, strings.Repeat("b", 5000)))
 	both.DivergingEpoch, both.CurrentLeader = diverging.DivergingEpoch, moved.CurrentLeader
 	defaults := full(6, []byte{})
 	defaults.DivergingEpoch = &protocol.EpochEndOffset{Epoch: -1, EndOffset: -1}
@@ -42,12 +43,12 @@ func fetchResponses(t testing.TB) map[string]*protocol.FetchResponse {
 	return map[string]*protocol.FetchResponse{
 		"empty":           {},
 		"session error":   {ThrottleMillis: 100, ErrorCode: protocol.FetchSessionIDNotFound, SessionID: math.MaxInt32},
-		"one partition":   {Topics: []protocol.FetchTopic{{Name: "t", TopicID: [16]byte{1}, Partitions: []protocol.FetchPartition{full(0, batch(t, "hello"))}}}},
+		"one partition":   {Topics: []protocol.FetchTopic{{Name: "t", TopicID: [16]byte{1}, Partitions: []protocol.FetchPartition{full(0, batch(tb, "hello"))}}}},
 		"no partitions":   {Topics: []protocol.FetchTopic{{Name: "t"}, {Name: strings.Repeat("u", 249), TopicID: [16]byte{15: 3}}}},
 		"tagged defaults": {Topics: []protocol.FetchTopic{{Name: "t", Partitions: []protocol.FetchPartition{defaults}}}},
 		"everything": {
 			SessionID: 12, Topics: []protocol.FetchTopic{
-				{Name: "a", TopicID: [16]byte{2}, Partitions: []protocol.FetchPartition{full(0, batch(t, "1")), aborted, none, diverging}},
+				{Name: "a", TopicID: [16]byte{2}, Partitions: []protocol.FetchPartition{full(0, batch(tb, "1")), aborted, none, diverging}},
 				{Name: "b", TopicID: [16]byte{3}, Partitions: []protocol.FetchPartition{moved, both}},
 			},
 			NodeEndpoints: []protocol.NodeEndpoint{{NodeID: 1, Host: "one.example", Port: 9092}, {NodeID: 2, Host: strings.Repeat("h", 130), Port: 65535, Rack: &rack}},
@@ -182,7 +183,7 @@ func TestFetchResponse_AfterOthersInScratch(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := bytes.Join(once, nil)
-	if got := bytes.Join(twice, nil); !bytes.Equal(got, append(want[:len(want):len(want)], want...)) {
+	if got := bytes.Join(twice, nil); !bytes.Equal(got, append(slices.Clip(want), want...)) {
 		t.Error("two responses one after the other differ from one twice")
 	}
 }

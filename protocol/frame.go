@@ -52,7 +52,7 @@ func ReadFrame(dst []byte, r io.Reader, limit int) ([]byte, error) {
 		at := len(dst)
 		dst = append(dst, make([]byte, step)...)
 		if m, err := io.ReadFull(r, dst[at:]); err != nil {
-			if err == io.EOF { //nolint:errorlint // io.ReadFull returns it unwrapped
+			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
 			return dst[:at+m], err //nolint:wrapcheck // as above

@@ -15,11 +15,11 @@ import (
 )
 
 // fromHex is the bytes of hexadecimal digits; spaces are left out.
-func fromHex(t testing.TB, s string) []byte {
-	t.Helper()
+func fromHex(tb testing.TB, s string) []byte {
+	tb.Helper()
 	b, err := hex.DecodeString(string(bytes.ReplaceAll([]byte(s), []byte(" "), nil)))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }

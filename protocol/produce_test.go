@@ -15,20 +15,20 @@ import (
 	"github.com/stelemq/stele/protocol/record"
 )
 
-func batch(t testing.TB, value string) []byte {
-	t.Helper()
+func batch(tb testing.TB, value string) []byte {
+	tb.Helper()
 	var b record.Builder
 	b.Append(record.Record{Timestamp: 1700000000000, Value: []byte(value)})
 	out, err := b.Build(record.None, 0)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out
 }
 
 // produceRequests are requests with all that differs on the wire.
-func produceRequests(t testing.TB, version int16) []*kmsg.ProduceRequest {
-	t.Helper()
+func produceRequests(tb testing.TB, version int16) []*kmsg.ProduceRequest {
+	tb.Helper()
 	topic := func(name string, id byte, parts ...kmsg.ProduceRequestTopicPartition) kmsg.ProduceRequestTopic {
 		return kmsg.ProduceRequestTopic{Topic: name, TopicID: [16]byte{15: id}, Partitions: parts}
 	}
@@ -37,17 +37,17 @@ func produceRequests(t testing.TB, version int16) []*kmsg.ProduceRequest {
 	}
 	all := []*kmsg.ProduceRequest{
 		{},
-		{TransactionID: kmsg.StringPtr("tx"), Acks: -1, TimeoutMillis: 30000},
-		{Acks: 1, TimeoutMillis: math.MaxInt32, Topics: []kmsg.ProduceRequestTopic{topic("one", 1, part(0, batch(t, "hello")))}},
-		{TransactionID: kmsg.StringPtr(""), Acks: math.MinInt16, TimeoutMillis: -1, Topics: []kmsg.ProduceRequestTopic{
-			topic("a", 1, part(3, nil), part(-1, []byte{}), part(math.MaxInt32, batch(t, "x"))),
+		{TransactionID: new("tx"), Acks: -1, TimeoutMillis: 30000},
+		{Acks: 1, TimeoutMillis: math.MaxInt32, Topics: []kmsg.ProduceRequestTopic{topic("one", 1, part(0, batch(tb, "hello")))}},
+		{TransactionID: new(""), Acks: math.MinInt16, TimeoutMillis: -1, Topics: []kmsg.ProduceRequestTopic{
+			topic("a", 1, part(3, nil), part(-1, []byte{}), part(math.MaxInt32, batch(tb, "x"))),
 			topic("", 2),
-			topic(string(bytes.Repeat([]byte("n"), 249)), 3, part(0, batch(t, string(bytes.Repeat([]byte("y"), 70000)))), part(1, []byte("no batch"))),
+			topic(string(bytes.Repeat([]byte("n"), 249)), 3, part(0, batch(tb, string(bytes.Repeat([]byte("y"), 70000)))), part(1, []byte("no batch"))),
 		}},
 	}
 	tagged := *all[2]
 	tagged.UnknownTags.Set(7, []byte("t"))
-	tagged.Topics = []kmsg.ProduceRequestTopic{topic("t", 9, part(5, batch(t, "tags")))}
+	tagged.Topics = []kmsg.ProduceRequestTopic{topic("t", 9, part(5, batch(tb, "tags")))}
 	tagged.Topics[0].UnknownTags.Set(1000, nil)
 	tagged.Topics[0].Partitions[0].UnknownTags.Set(3, make([]byte, 300))
 	all = append(all, &tagged)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -17,7 +18,7 @@ import (
 func fill(v reflect.Value, rnd *rand.Rand, tags bool) {
 	switch v.Kind() {
 	case reflect.Struct:
-		if t, ok := v.Addr().Interface().(*kmsg.Tags); ok {
+		if t, ok := reflect.TypeAssert[*kmsg.Tags](v.Addr()); ok {
 			if tags && rnd.IntN(2) == 0 {
 				t.Set(uint32(500+rnd.IntN(1000)), make([]byte, rnd.IntN(200)))
 			}
@@ -204,12 +205,7 @@ func (m *minimal) field(dst []byte, f *field, inside bool) []byte {
 }
 
 func (m *minimal) onPath(f *field) bool {
-	for _, p := range m.path {
-		if p == f {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(m.path, f)
 }
 
 func (m *minimal) length(dst []byte, n int) []byte {
@@ -229,9 +225,9 @@ func arrays(fields []field, version int16, path []*field, f func(path []*field))
 		switch e.kind {
 		case list, array:
 			f(path)
-			arrays(e.elem, version, append(path[:len(path):len(path)], e), f)
+			arrays(e.elem, version, append(slices.Clip(path), e), f)
 		case group, nullable:
-			arrays(e.elem, version, append(path[:len(path):len(path)], e), f)
+			arrays(e.elem, version, append(slices.Clip(path), e), f)
 		default:
 		}
 	}
@@ -239,8 +235,8 @@ func arrays(fields []field, version int16, path []*field, f func(path []*field))
 
 func TestCheckRequest_KnowsTheMemory(t *testing.T) {
 	const n = 2000
-	if testing.Short() {
-		t.Skip("measures memory of some hundred messages")
+	if raceEnabled {
+		t.Skip("measures memory, which differs with the race detector")
 	}
 	eachVersion(func(a API, version int16) {
 		var paths [][]*field
@@ -274,14 +270,7 @@ func TestCheckRequest_KnowsTheMemory(t *testing.T) {
 
 // position is how many arrays minimal sees before the i-th of the shape: it does not look into empty ones.
 func position(fields []field, version int16, paths [][]*field, i int) int {
-	on := func(f *field) bool {
-		for _, p := range paths[i] {
-			if p == f {
-				return true
-			}
-		}
-		return false
-	}
+	on := func(f *field) bool { return slices.Contains(paths[i], f) }
 	seen, at, index := 0, 0, 0
 	var walk func([]field, bool)
 	walk = func(fields []field, visible bool) {

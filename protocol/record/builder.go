@@ -135,7 +135,7 @@ func (b *Builder) Build(codec Codec, level int) (Batch, error) {
 		}
 	}
 	b.putHeader(out, b.attr|Attributes(codec))
-	return Batch(out[:len(out):len(out)]), nil
+	return Batch(slices.Clip(out)), nil
 }
 
 func (b *Builder) putHeader(p []byte, attr Attributes) {

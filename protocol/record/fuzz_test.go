@@ -89,9 +89,9 @@ func read(t *testing.T, b record.Batch) {
 // fuzzCodec reads payloads of one codec.
 func fuzzCodec(f *testing.F, codec record.Codec) {
 	f.Helper()
-	f.Add([]byte(golden(f, "java-"+codec.String()+".bin").Payload()), int32(5))
-	f.Add([]byte(build(f, codec, samples()...).Payload()), int32(5))
-	f.Add([]byte(build(f, codec, samples()[0]).Payload()), int32(1))
+	f.Add(golden(f, "java-"+codec.String()+".bin").Payload(), int32(5))
+	f.Add(build(f, codec, samples()...).Payload(), int32(5))
+	f.Add(build(f, codec, samples()[0]).Payload(), int32(1))
 	if codec != record.None {
 		f.Add(bomb(f, codec, 1<<20), int32(1))
 	}

@@ -29,15 +29,15 @@ func samples() []record.Record {
 	}
 }
 
-func build(t testing.TB, codec record.Codec, rs ...record.Record) record.Batch {
-	t.Helper()
+func build(tb testing.TB, codec record.Codec, rs ...record.Record) record.Batch {
+	tb.Helper()
 	var b record.Builder
 	for _, r := range rs {
 		b.Append(r)
 	}
 	batch, err := b.Build(codec, record.DefaultLevel)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return batch
 }
@@ -72,30 +72,30 @@ func reseal(b record.Batch, payload []byte) record.Batch {
 	return fixCRC(c)
 }
 
-func golden(t testing.TB, name string) record.Batch {
-	t.Helper()
+func golden(tb testing.TB, name string) record.Batch {
+	tb.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
 
 // ofSize is a batch without compression of about n bytes.
-func ofSize(t testing.TB, n int) record.Batch {
-	t.Helper()
+func ofSize(tb testing.TB, n int) record.Batch {
+	tb.Helper()
 	value := make([]byte, 1000)
 	rnd := rand.NewChaCha8([32]byte{})
 	var b record.Builder
 	for b.Len() < n {
 		if _, err := rnd.Read(value); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		b.Append(record.Record{Timestamp: 1700000000000, Value: value[:min(len(value), max(1, n-b.Len()-20))]})
 	}
 	batch, err := b.Build(record.None, 0)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return batch
 }

@@ -1,0 +1,6 @@
+//go:build !race
+
+package protocol
+
+// raceEnabled is false: allocations can be measured.
+const raceEnabled = false

@@ -1,0 +1,6 @@
+//go:build !race
+
+package record_test
+
+// raceEnabled is false: allocations can be measured.
+const raceEnabled = false

@@ -283,6 +283,7 @@ func (l *Log) roll() error {
 	old.checked, old.offsets, old.times = true, old.flushed.offsets, old.flushed.times
 	old.maxKnown, old.maxTime = true, m.max()
 	old.imu.Unlock()
+	l.takeSnapshotLocked()
 	segs := append(slices.Clone(*l.segments.Load()), s)
 	l.smu.Lock()
 	l.unsynced = append(l.unsynced, old)
@@ -293,6 +294,12 @@ func (l *Log) roll() error {
 	old.mem.Store(nil) // readers find the files checked
 	count(l.env.opts.Metrics.Rolled)
 	return nil
+}
+
+// takeSnapshotLocked keeps the producer state as of now, where a segment begins, for the next checkpoint.
+func (l *Log) takeSnapshotLocked() {
+	ps, at := l.producers.snapshot()
+	l.pending = append(l.pending, snapshot{at, AppendProducerSnapshot(nil, ps)})
 }
 
 // createSegment creates an empty active segment; its name is not durable yet.

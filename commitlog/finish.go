@@ -51,7 +51,8 @@ func (r *Recovery) finish(end End, logStart record.Offset) (*Log, error) {
 		s.env = &l.env
 	}
 	l.segments.Store(&r.segs)
-	from, ps, err := r.vouched(l)
+	// A producer snapshot vouches for indexes and epochs below its offset.
+	from, ps, err := l.newestSnapshotLocked(end.Next)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +88,9 @@ func (r *Recovery) cut(l *Log, end End) error {
 		if err := f.Truncate(end.Pos); err != nil {
 			return fmt.Errorf("truncate segment %d: %w", s.base, err)
 		}
+		if err := f.Sync(); err != nil { // as in Log.truncate
+			return fmt.Errorf("sync segment %d: %w", s.base, err)
+		}
 		s.size.Store(end.Pos)
 	}
 	for _, n := range r.names {
@@ -107,29 +111,6 @@ func (r *Recovery) cut(l *Log, end End) error {
 		s.env = &l.env
 	}
 	return l.removeBeyond(later, limit)
-}
-
-// vouched returns the offset up to which index files and epochs can be trusted, and the producers as of
-// it: that of the newest good producer snapshot, the log's beginning if there is none.
-func (r *Recovery) vouched(l *Log) (record.Offset, []Producer, error) {
-	first := r.segs[0].base
-	for _, o := range slices.Backward(l.snapshots) {
-		if o < first {
-			break
-		}
-		ps, err := readSnapshot(&l.env, o)
-		if err == nil {
-			return o, ps, nil
-		}
-		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrUnsupportedVersion) {
-			return 0, nil, err
-		}
-		l.env.opts.Logger.Warn("producer snapshot set aside", "offset", int64(o), "err", err)
-		if err := l.removeSnapshotLocked(o); err != nil {
-			return 0, nil, err
-		}
-	}
-	return first, nil, nil
 }
 
 // loadEpochs reads the leader-epoch-checkpoint as far as it is vouched for.
@@ -159,6 +140,11 @@ func (r *Recovery) loadEpochs(l *Log, from record.Offset) error {
 		l.epochs.replace(list)
 	default:
 		return err
+	}
+	if from == l.LogStart() {
+		// Cut at the log start, the epoch of what has been deleted begins exactly there.
+		l.epochs.truncateEnd(from + 1)
+		return nil
 	}
 	l.epochs.truncateEnd(from)
 	return nil
@@ -194,6 +180,9 @@ func (r *Recovery) catchUp(l *Log, from record.Offset) error {
 		s.maxKnown, s.maxTime = true, m.max()
 		l.unsynced = append(l.unsynced, s)
 		l.rolled = true
+		if reached == next {
+			l.takeSnapshotLocked()
+		}
 	}
 	return nil
 }

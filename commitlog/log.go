@@ -42,8 +42,8 @@ type Log struct {
 
 	wmu sync.Mutex
 	// wmu serialises writers and guards:
-	scratch appendState
-	expired bool // producers, since the last start
+	scratch  appendState
+	unstored bool // something has changed that no checkpoint would notice
 
 	smu sync.Mutex
 	// smu guards, with segment.synced and segment.nameDirty:
@@ -54,7 +54,14 @@ type Log struct {
 
 	// derived state on disk, guarded by env.derivedMu:
 	snapshots    []record.Offset // of .snapshot files, ascending
+	pending      []snapshot      // taken where segments begin, not stored yet, ascending
 	epochsStored uint64          // value of epochs.changes that the checkpoint file holds
+}
+
+// snapshot is an encoded producer snapshot.
+type snapshot struct {
+	at    record.Offset
+	bytes []byte
 }
 
 // failure is the error that ended the log.
@@ -182,7 +189,7 @@ func (l *Log) ExpireProducers(beforeMillis int64) ([]int64, error) {
 		return nil, err
 	}
 	ids := l.producers.Expire(beforeMillis)
-	l.expired = l.expired || len(ids) > 0
+	l.unstored = l.unstored || len(ids) > 0
 	return ids, nil
 }
 
@@ -244,7 +251,7 @@ func (l *Log) closeClean() error {
 func (l *Log) derivedStoredLocked() bool {
 	l.smu.Lock()
 	defer l.smu.Unlock()
-	if _, changes := l.epochs.snapshot(); changes != l.epochsStored || l.expired || l.rolled || l.sinceCheck > 0 {
+	if _, changes := l.epochs.snapshot(); changes != l.epochsStored || l.unstored || l.rolled || l.sinceCheck > 0 {
 		return false
 	}
 	next := record.Offset(l.next.Load())

@@ -47,6 +47,9 @@ func (l *Log) DeleteSegmentsBelow(o record.Offset) (deleted []record.Offset, err
 	l.env.derivedMu.Lock()
 	defer l.env.derivedMu.Unlock()
 	kept := slices.Clone(segs[n:])
+	if err := l.keepStateOf(kept[0].base); err != nil {
+		return nil, l.fail(err)
+	}
 	l.segments.Store(&kept)
 	l.smu.Lock()
 	l.unsynced = slices.DeleteFunc(slices.Clone(l.unsynced), func(s *segment) bool { return s.base < kept[0].base })
@@ -57,9 +60,8 @@ func (l *Log) DeleteSegmentsBelow(o record.Offset) (deleted []record.Offset, err
 		}
 		deleted = append(deleted, s.base)
 	}
-	// A snapshot that lies below all segments serves nobody.
 	for _, at := range slices.Clone(l.snapshots) {
-		if at < kept[0].base && len(l.snapshots) > 1 {
+		if at < kept[0].base {
 			if err := l.removeSnapshotLocked(at); err != nil {
 				return deleted, l.fail(err)
 			}
@@ -69,4 +71,18 @@ func (l *Log) DeleteSegmentsBelow(o record.Offset) (deleted []record.Offset, err
 		return deleted, l.fail(fmt.Errorf("sync directory: %w", err))
 	}
 	return deleted, nil
+}
+
+// keepStateOf makes durable what the batches below base say of producers and epochs: the snapshot that
+// was taken where the first kept segment begins. Caller holds env.derivedMu.
+func (l *Log) keepStateOf(base record.Offset) error {
+	if slices.ContainsFunc(l.pending, func(p snapshot) bool { return p.at <= base }) {
+		if err := l.syncSegments(*l.segments.Load()); err != nil {
+			return err
+		}
+		if err := l.checkpointLocked(); err != nil {
+			return err
+		}
+	}
+	return l.syncNames(true)
 }

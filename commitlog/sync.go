@@ -1,10 +1,12 @@
 package commitlog
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -188,7 +190,8 @@ func (l *Log) checkpointLocked() error {
 	if err := l.storeEpochsLocked(); err != nil {
 		return err
 	}
-	if err := l.storeSnapshotLocked(ps, at); err != nil {
+	l.pending = append(l.pending, snapshot{at, AppendProducerSnapshot(nil, ps)})
+	if err := l.storeSnapshotsLocked(); err != nil {
 		return err
 	}
 	l.smu.Lock()
@@ -215,22 +218,35 @@ func (l *Log) storeEpochsLocked() error {
 	return nil
 }
 
-// storeSnapshotLocked writes a producer snapshot. It need not be durable: a torn one is known by its
-// checksum, and the one before it stays until this one is older than a checkpoint.
-func (l *Log) storeSnapshotLocked(ps []Producer, at record.Offset) error {
-	path := fileName(l.env.dir, at, snapshotSuffix)
-	if err := storeIndex(l.env.fs, path, AppendProducerSnapshot(nil, ps), 0); err != nil {
-		return fmt.Errorf("producer snapshot: %w", err)
+// storeSnapshotsLocked writes the pending producer snapshots. A torn one is known by its checksum; the
+// one before it stays at least until this one's name is durable too.
+func (l *Log) storeSnapshotsLocked() error {
+	for _, p := range l.pending {
+		if err := storeSnapshot(l.env.fs, fileName(l.env.dir, p.at, snapshotSuffix), p.bytes); err != nil {
+			return fmt.Errorf("producer snapshot: %w", err)
+		}
+		if i, ok := slices.BinarySearch(l.snapshots, p.at); !ok {
+			l.snapshots = slices.Insert(l.snapshots, i, p.at)
+		}
 	}
-	if i, ok := slices.BinarySearch(l.snapshots, at); !ok {
-		l.snapshots = slices.Insert(l.snapshots, i, at)
-	}
+	l.pending = nil
 	for _, o := range superfluous(l.snapshots, *l.segments.Load()) {
 		if err := l.removeSnapshotLocked(o); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func storeSnapshot(fsys vfs.FS, path string, b []byte) error {
+	f, err := fsys.Create(path)
+	if err != nil {
+		return fmt.Errorf("create: %w", err)
+	}
+	if _, err = f.WriteAt(b, 0); err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 func (l *Log) removeSnapshotLocked(o record.Offset) error {
@@ -241,14 +257,12 @@ func (l *Log) removeSnapshotLocked(o record.Offset) error {
 	return nil
 }
 
-// superfluous are the snapshots that may go: all but the last two and the last one in each segment.
+// superfluous are the snapshots that may go: all but the last two and those where segments begin, from
+// which producer state is made anew when the log is cut there or what lies before is deleted.
 func superfluous(snapshots []record.Offset, segs []*segment) (out []record.Offset) {
-	for i := range max(len(snapshots)-2, 0) {
-		sameSegment := !slices.ContainsFunc(segs, func(s *segment) bool {
-			return snapshots[i] < s.base && s.base <= snapshots[i+1]
-		})
-		if sameSegment || snapshots[i] <= segs[0].base {
-			out = append(out, snapshots[i])
+	for _, at := range snapshots[:max(len(snapshots)-2, 0)] {
+		if !slices.ContainsFunc(segs, func(s *segment) bool { return s.base == at }) {
+			out = append(out, at)
 		}
 	}
 	return out

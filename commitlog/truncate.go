@@ -152,7 +152,12 @@ func (l *Log) truncate(segs []*segment, i int, pos int64, o record.Offset, m *me
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync segment %d: %w", s.base, err)
 	}
-	s.allocated = 0
+	s.allocated, l.unstored = 0, true // the index files may hold more than they should
+	if pos == 0 {
+		if err := s.removeIndex(); err != nil {
+			return err
+		}
+	}
 	l.epochs.truncateEnd(o)
 	if err := l.removeBeyond(later, o); err != nil {
 		return err
@@ -164,6 +169,7 @@ func (l *Log) truncate(segs []*segment, i int, pos int64, o record.Offset, m *me
 // after a power loss, when the log may have grown differently: their removal is synced.
 func (l *Log) removeBeyond(later []*segment, o record.Offset) error {
 	removed := len(later) > 0
+	l.pending = slices.DeleteFunc(l.pending, func(p snapshot) bool { return p.at > o })
 	for _, s := range later {
 		if err := s.remove(""); err != nil {
 			return err
@@ -182,6 +188,17 @@ func (l *Log) removeBeyond(later []*segment, o record.Offset) error {
 	}
 	if err := l.env.fs.SyncDir(l.env.dir); err != nil {
 		return fmt.Errorf("sync directory: %w", err)
+	}
+	return nil
+}
+
+// removeIndex removes the index files of a segment that has become empty.
+func (s *segment) removeIndex() error {
+	s.flushed.offsets, s.flushed.times = 0, 0
+	for _, f := range []*lazyFile{s.index, s.timeIndex} {
+		if err := s.env.fs.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove index: %w", err)
+		}
 	}
 	return nil
 }
@@ -208,19 +225,9 @@ func (s *segment) remove(suffix string) error {
 // after it. Caller holds env.derivedMu.
 func (l *Log) reloadProducers(end record.Offset) error {
 	segs := *l.segments.Load()
-	at, ps := segs[0].base, []Producer(nil)
-	for _, o := range slices.Backward(l.snapshots) {
-		if o > end || o < at {
-			continue
-		}
-		p, err := readSnapshot(&l.env, o)
-		if err == nil {
-			at, ps = o, p
-			break
-		}
-		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrUnsupportedVersion) {
-			return err
-		}
+	at, ps, err := l.newestSnapshotLocked(end)
+	if err != nil {
+		return err
 	}
 	l.producers.reset(ps, at)
 	for i, s := range segs {
@@ -243,6 +250,35 @@ func (l *Log) reloadProducers(end record.Offset) error {
 		}
 	}
 	return nil
+}
+
+// newestSnapshotLocked returns the newest good producer snapshot at or below end, and its offset: the
+// log's first one where there is none.
+func (l *Log) newestSnapshotLocked(end record.Offset) (record.Offset, []Producer, error) {
+	first := (*l.segments.Load())[0].base
+	for _, p := range slices.Backward(l.pending) { // newer than all that are stored
+		if p.at <= end {
+			ps, err := ParseProducerSnapshot(p.bytes)
+			return p.at, ps, err
+		}
+	}
+	for _, o := range slices.Backward(l.snapshots) {
+		if o > end || o < first {
+			continue
+		}
+		ps, err := readSnapshot(&l.env, o)
+		if err == nil {
+			return o, ps, nil
+		}
+		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrUnsupportedVersion) {
+			return 0, nil, err
+		}
+		l.env.opts.Logger.Warn("producer snapshot set aside", "offset", int64(o), "err", err)
+		if err := l.removeSnapshotLocked(o); err != nil {
+			return 0, nil, err
+		}
+	}
+	return first, nil, nil
 }
 
 // readSnapshot reads a producer snapshot. Errors: ErrCorrupt, ErrUnsupportedVersion.

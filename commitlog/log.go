@@ -240,7 +240,6 @@ func (l *Log) closeClean() error {
 	if l.derivedStoredLocked() {
 		return l.syncNames(false)
 	}
-	a.mem.Load().seal()
 	if err := l.checkpointLocked(); err != nil {
 		return err
 	}

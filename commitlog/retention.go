@@ -59,6 +59,10 @@ func (l *Log) DeleteSegmentsBelow(o record.Offset) (deleted []record.Offset, err
 			return deleted, l.fail(err)
 		}
 		deleted = append(deleted, s.base)
+		// One after the other: a power loss leaves no hole between segments.
+		if err := l.env.fs.SyncDir(l.env.dir); err != nil {
+			return deleted, l.fail(fmt.Errorf("sync directory: %w", err))
+		}
 	}
 	for _, at := range slices.Clone(l.snapshots) {
 		if at < kept[0].base {
@@ -66,9 +70,6 @@ func (l *Log) DeleteSegmentsBelow(o record.Offset) (deleted []record.Offset, err
 				return deleted, l.fail(err)
 			}
 		}
-	}
-	if err := l.env.fs.SyncDir(l.env.dir); err != nil {
-		return deleted, l.fail(fmt.Errorf("sync directory: %w", err))
 	}
 	return deleted, nil
 }

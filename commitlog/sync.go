@@ -52,7 +52,7 @@ func (l *Log) Sync() error {
 			return l.fail(err)
 		}
 	}
-	return l.fail(l.syncNames(due))
+	return l.fail(l.syncNames(false))
 }
 
 // SyncSegment makes the bytes and the name of one segment durable. Concurrent as Sync.
@@ -179,6 +179,7 @@ func (l *Log) checkpointLocked() error {
 	l.smu.Unlock()
 	if a := l.active(); a.size.Load() > 0 {
 		if m := a.mem.Load(); m != nil {
+			m.seal() // should the segment be closed at this very offset, its time index is whole
 			if err := a.flushIndex(m); err != nil {
 				return err
 			}
@@ -188,6 +189,10 @@ func (l *Log) checkpointLocked() error {
 		}
 	}
 	if err := l.storeEpochsLocked(); err != nil {
+		return err
+	}
+	// The names too: a file from before, under the same name, must not be taken for this one.
+	if err := l.syncNames(true); err != nil {
 		return err
 	}
 	l.pending = append(l.pending, snapshot{at, AppendProducerSnapshot(nil, ps)})
@@ -202,16 +207,13 @@ func (l *Log) checkpointLocked() error {
 	return nil
 }
 
-// storeEpochsLocked writes the leader-epoch-checkpoint durably if it has changed.
+// storeEpochsLocked writes the leader-epoch-checkpoint if it has changed; its name is not durable yet.
 func (l *Log) storeEpochsLocked() error {
 	list, changes := l.epochs.snapshot()
 	if changes == l.epochsStored {
 		return nil
 	}
 	if err := writeAtomic(l.env.fs, l.env.path(epochsName), appendEpochs(nil, list)); err != nil {
-		return fmt.Errorf("%s: %w", epochsName, err)
-	}
-	if err := l.env.fs.SyncDir(l.env.dir); err != nil {
 		return fmt.Errorf("%s: %w", epochsName, err)
 	}
 	l.epochsStored = changes

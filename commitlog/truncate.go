@@ -154,7 +154,7 @@ func (l *Log) truncate(segs []*segment, i int, pos int64, o record.Offset, m *me
 	}
 	s.allocated, l.unstored = 0, true // the index files may hold more than they should
 	if pos == 0 {
-		if err := s.removeIndex(); err != nil {
+		if err := s.clearIndex(); err != nil {
 			return err
 		}
 	}
@@ -192,12 +192,19 @@ func (l *Log) removeBeyond(later []*segment, o record.Offset) error {
 	return nil
 }
 
-// removeIndex removes the index files of a segment that has become empty.
-func (s *segment) removeIndex() error {
+// clearIndex empties the index files of a segment that has become empty.
+func (s *segment) clearIndex() error {
 	s.flushed.offsets, s.flushed.times = 0, 0
-	for _, f := range []*lazyFile{s.index, s.timeIndex} {
-		if err := s.env.fs.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove index: %w", err)
+	for _, l := range []*lazyFile{s.index, s.timeIndex} {
+		f, err := s.env.fs.Open(l.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("open index: %w", err)
+		}
+		if err := errors.Join(f.Truncate(0), f.Close()); err != nil {
+			return fmt.Errorf("clear index: %w", err)
 		}
 	}
 	return nil

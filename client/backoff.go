@@ -7,15 +7,15 @@ import (
 )
 
 const (
-	backoffMin = 50 * time.Millisecond
-	backoffMax = time.Second
+	firstBackoff   = 50 * time.Millisecond
+	longestBackoff = time.Second
 )
 
 // backoff is a wait that doubles, from 50 ms to 1 s, with a fifth of jitter.
 type backoff struct{ next time.Duration }
 
 func (b *backoff) duration() time.Duration {
-	b.next = min(max(2*b.next, backoffMin), backoffMax)
+	b.next = min(max(2*b.next, firstBackoff), longestBackoff)
 	return b.next - rand.N(b.next/5) //nolint:gosec // jitter
 }
 

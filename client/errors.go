@@ -70,7 +70,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Is makes an error found by its code: errors.Is(err, protocol.MessageTooLarge).
 func (e *Error) Is(target error) bool {
-	code, ok := target.(protocol.Code) //nolint:errorlint // a Code is a leaf, nothing wraps inside it
+	code, ok := target.(protocol.Code)
 	return ok && code != protocol.None && code == e.Code
 }
 
@@ -86,8 +86,7 @@ func (e *Error) Retriable() bool {
 // Retriable tells whether the call that returned err may succeed later,
 // unchanged. It is false for a nil error and for a context that ended.
 func Retriable(err error) bool {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Retriable()
 	}
 	return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrTimeout) ||
@@ -97,8 +96,7 @@ func Retriable(err error) bool {
 // Code returns Kafka's error code behind err, or protocol.None if no broker
 // answered one.
 func Code(err error) protocol.Code {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return protocol.None
@@ -120,7 +118,7 @@ func codeError(op string, code int16, message string) error {
 // reasonOf says in words what the most common codes mean; the rest keep
 // Kafka's name.
 func reasonOf(c protocol.Code) string {
-	switch c { //nolint:exhaustive // words for the common ones
+	switch c {
 	case protocol.UnknownTopicOrPartition:
 		return "the topic or partition does not exist"
 	case protocol.TopicAlreadyExists:
@@ -143,7 +141,7 @@ func reasonOf(c protocol.Code) string {
 }
 
 func hintOf(c protocol.Code) string {
-	switch c { //nolint:exhaustive // only where there is advice to give
+	switch c {
 	case protocol.MessageTooLarge:
 		return "Raise max.message.bytes of the topic, or send smaller records or batches"
 	case protocol.InvalidReplicationFactor:

@@ -18,7 +18,7 @@ func ExampleClient_NewProducer() {
 		fmt.Println(err)
 		return
 	}
-	defer c.Close()
+	defer c.Close() //nolint:errcheck // nothing to be done about it
 	p, err := c.NewProducer(client.ProducerOptions{Codec: record.Zstd})
 	if err != nil {
 		fmt.Println(err)
@@ -63,7 +63,7 @@ func ExampleClient_NewConsumer() {
 		fmt.Println(err)
 		return
 	}
-	defer c.Close()
+	defer c.Close() //nolint:errcheck // nothing to be done about it
 	topic, err := c.Topic(ctx, "logs")
 	if err != nil {
 		fmt.Println(err)
@@ -79,7 +79,7 @@ func ExampleClient_NewConsumer() {
 		fmt.Println(err)
 		return
 	}
-	defer k.Close()
+	defer k.Close() //nolint:errcheck // nothing to be done about it
 	for {
 		records, err := k.Poll(ctx)
 		if errors.Is(err, io.EOF) {

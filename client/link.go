@@ -165,7 +165,7 @@ func (l *link) send(msg kproto.Message, version int16, o sendOptions) {
 	l.nextID++
 	c.id = l.nextID
 	if !o.noAnswer {
-		c.timer = time.AfterFunc(o.timeout, func() { l.fail(fmt.Errorf("%w from %s within %v", ErrTimeout, l.addr, o.timeout)) })
+		c.timer = time.AfterFunc(o.timeout, func() { _ = l.fail(fmt.Errorf("%w from %s within %v", ErrTimeout, l.addr, o.timeout)) })
 		l.pending = append(l.pending, c)
 	}
 	l.mu.Unlock()
@@ -188,7 +188,7 @@ func (l *link) read() {
 	for {
 		frame, err := readFrame(r)
 		if err != nil {
-			l.fail(fmt.Errorf("%w: %s: %w", ErrConnectionLost, l.addr, err))
+			_ = l.fail(fmt.Errorf("%w: %s: %w", ErrConnectionLost, l.addr, err))
 			return
 		}
 		l.mu.Lock()
@@ -199,14 +199,14 @@ func (l *link) read() {
 		}
 		l.mu.Unlock()
 		if c == nil {
-			l.fail(fmt.Errorf("%w: %s sent an answer to nothing", ErrConnectionLost, l.addr))
+			_ = l.fail(fmt.Errorf("%w: %s sent an answer to nothing", ErrConnectionLost, l.addr))
 			return
 		}
 		c.timer.Stop()
 		a := c.decode(frame)
 		c.finish(a)
 		if a.err != nil {
-			l.fail(fmt.Errorf("%w: %s: %w", ErrConnectionLost, l.addr, a.err))
+			_ = l.fail(fmt.Errorf("%w: %s: %w", ErrConnectionLost, l.addr, a.err))
 			return
 		}
 	}

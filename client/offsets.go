@@ -39,14 +39,14 @@ func (c *Client) ResolveOffsets(ctx context.Context, topic string, at map[int32]
 	out := make(map[int32]int64, len(at))
 	asks := make(map[int32]int64, len(at)) // partition -> timestamp
 	for id, p := range at {
-		switch {
-		case p.kind == atOffset:
+		switch p.kind {
+		case atOffset:
 			out[id] = p.n
-		case p.kind == atTime:
+		case atTime:
 			asks[id] = max(p.n, 0)
-		case p.kind == fromStart:
+		case fromStart:
 			asks[id] = timestampEarliest
-		default:
+		case fromEnd:
 			asks[id] = timestampLatest
 		}
 	}

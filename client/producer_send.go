@@ -6,10 +6,9 @@ import (
 	"io"
 	"time"
 
+	kproto "github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/produce"
 	"github.com/segmentio/kafka-go/protocol/rawproduce"
-
-	kproto "github.com/segmentio/kafka-go/protocol"
 
 	"github.com/stelemq/stele/protocol"
 	"github.com/stelemq/stele/protocol/record"
@@ -306,7 +305,7 @@ func (r *recordSet) WriteTo(w io.Writer) (int64, error) {
 func (r *recordSet) Read(p []byte) (int, error) {
 	var size [4]byte
 	binary.BigEndian.PutUint32(size[:], uint32(len(r.batch))) //nolint:gosec // less than BufferBytes
-	n := 0
+	var n int
 	if r.at < len(size) {
 		n = copy(p, size[r.at:])
 	} else {

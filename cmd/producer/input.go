@@ -202,10 +202,10 @@ func (s *session) converse(ctx context.Context, p *client.Producer) error {
 		}
 		s.count(1, len(line))
 		d, err := p.ProduceSync(ctx, s.record(line))
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		switch {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // the program knows that it is interrupted
+		case err != nil:
 			continue // onBatch has said why
 		}
 		s.say("partition %d offset %d\n", d.Partition, d.Offset)

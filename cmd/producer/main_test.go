@@ -291,3 +291,19 @@ func TestProducer_HelpLeadsWithExamples(t *testing.T) {
 		t.Errorf("help:\n%s", text)
 	}
 }
+
+func TestProducer_PartitionWithoutLeader(t *testing.T) {
+	f := clienttest.New(t, 1)
+	f.CreateTopic("events", 2)
+	f.MoveLeader("events", 1, -1)
+	code, talk := try(t, strings.NewReader("a\n"), "-b", f.Addr(), "-t", "events", "--timeout", "500ms")
+	if code != 0 || !strings.Contains(talk, "events-1 has no leader: 0 of 1 replicas reachable, 1 needed; writing to the others\n") ||
+		len(f.Values(t, "events", 0)) != 1 {
+		t.Errorf("exit %d, says %s", code, talk)
+	}
+	f.MoveLeader("events", 0, -1)
+	code, talk = try(t, strings.NewReader("a\n"), "-b", f.Addr(), "-t", "events", "--timeout", "500ms")
+	if code != 1 || talk != "events-0 has no leader: 0 of 1 replicas reachable, 1 needed\n" {
+		t.Errorf("exit %d, says %s", code, talk)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,7 +62,19 @@ func (s *session) contact(ctx context.Context, c *client.Client) error {
 	} else {
 		_, err = c.WaitTopic(wait, s.o.topic, true)
 	}
+	if errors.Is(err, client.ErrNoLeader) && s.o.partition < 0 && s.someLeader(ctx, c) {
+		s.say("%v; writing to the others\n", err)
+		return nil
+	}
 	return s.contactError(ctx, err)
+}
+
+// someLeader tells whether a partition of the topic has a leader.
+func (s *session) someLeader(ctx context.Context, c *client.Client) bool {
+	ctx, cancel := context.WithTimeout(ctx, s.o.connection.Timeout)
+	defer cancel()
+	t, err := c.Topic(ctx, s.o.topic)
+	return err == nil && slices.ContainsFunc(t.Partitions, func(p client.Partition) bool { return p.Leader >= 0 })
 }
 
 func (s *session) contactError(ctx context.Context, err error) error {
@@ -91,9 +104,7 @@ func (s *session) run(ctx context.Context, p *client.Producer) error {
 	flush := ctx
 	interrupted := ctx.Err() != nil
 	if !interrupted {
-		closed := make(chan error, 1)
-		go func() { closed <- p.Flush(ctx) }()
-		<-closed
+		_ = p.Flush(ctx) // its error is the context's, which is looked at
 		interrupted = ctx.Err() != nil
 	}
 	if interrupted {

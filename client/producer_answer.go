@@ -49,7 +49,7 @@ func (p *Producer) settleLocked(b *batch, o *outcome) {
 			p.removeLocked(b, -1, o.err)
 			return
 		}
-		p.retryLocked(part, o.err)
+		p.retryLocked(b, o.err)
 	case o.code == protocol.None || o.code == protocol.DuplicateSequenceNumber && b.sequenced:
 		// A duplicate is a batch whose first answer was lost.
 		part.wait.reset()
@@ -63,11 +63,11 @@ func (p *Producer) settleLocked(b *batch, o *outcome) {
 	case b.sequenced && (o.code == protocol.UnknownProducerID || o.code == protocol.InvalidProducerEpoch):
 		// The broker forgot the producer, or never knew it: begin anew.
 		part.wantIdentity = true
-		p.retryLocked(part, codeError("", int16(o.code), o.message))
+		p.retryLocked(b, codeError("", int16(o.code), o.message))
 	case o.code.Retriable():
 		b.ambiguous = b.ambiguous || o.code == protocol.RequestTimedOut ||
 			o.code == protocol.NotEnoughReplicasAfterAppend || o.code == protocol.NetworkException
-		p.retryLocked(part, codeError("", int16(o.code), o.message))
+		p.retryLocked(b, codeError("", int16(o.code), o.message))
 	default:
 		if o.code == protocol.UnknownServerError {
 			b.ambiguous = true
@@ -99,12 +99,14 @@ func (p *Producer) outOfOrderLocked(b *batch) {
 			part.wantIdentity = true
 		}
 	}
-	p.retryLocked(part, codeError("", int16(protocol.OutOfOrderSequenceNumber), ""))
+	p.retryLocked(b, codeError("", int16(protocol.OutOfOrderSequenceNumber), ""))
 }
 
-// retryLocked has everything that is in flight answered before the partition
+// retryLocked keeps a batch to be sent again, and has everything that is in flight answered before the partition
 // sends again, from the first batch that is not acknowledged.
-func (p *Producer) retryLocked(part *partition, err error) {
+func (p *Producer) retryLocked(b *batch, err error) {
+	part := b.part
+	b.retried = true
 	first := !part.rewinding
 	part.rewinding = true
 	if first {

@@ -29,6 +29,7 @@ type batch struct {
 	reserved  int // of BufferBytes
 	closed    bool
 	inFlight  bool
+	retried   bool // sent, and to be sent again
 	ambiguous bool // sent, and not known to have been refused
 	sequenced bool
 	identity  identity

@@ -39,7 +39,7 @@ func TestProducer_FaultyNetwork(t *testing.T) {
 	if err != nil || len(k.Brokers) != 1 {
 		t.Skip("needs a cluster of one broker")
 	}
-	const partitions, perPartition = 3, 20_000
+	const partitions, perPartition = 3, 10_000
 	name := newTopic(t, direct, partitions, nil)
 	proxy := newFaultProxy(t, k.Brokers[0].Addr(), uint64(time.Now().UnixNano()))
 	c := cluster(t, proxy.through)

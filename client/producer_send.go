@@ -151,12 +151,15 @@ func (p *Producer) nextLocked(part *partition, via *link, now time.Time) (*batch
 	return b, 0
 }
 
-// inFlightMax is how many batches the partition may have in flight. It is one
-// until a broker knows the producer: it takes any first sequence from one that
-// it does not know (KAFKA-15591), and so the second batch if it could not take
-// the first.
+// inFlightMax is how many batches the partition may have in flight.
+//
+// It is one until a broker knows the producer: it takes any first sequence from
+// one that it does not know (KAFKA-15591), and so the second batch if it could
+// not take the first. And it is one while a batch is sent again: if that may be
+// in the log already, no more than four others can be behind it then, and it is
+// among the last five, which a broker recognises.
 func (p *Producer) inFlightMax(part *partition) int {
-	if !p.opts.NotIdempotent && !part.established {
+	if !p.opts.NotIdempotent && (!part.established || part.queue[0].retried) {
 		return 1
 	}
 	return p.opts.inFlight()

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Installs the foreign clients of these tests. Quick when everything is there; prints what it cannot do.
+#
+#   kcat               by apt-get, on Debian and Ubuntu as root
+#   Python clients     pinned by clients/python/requirements.txt, into .cache/compat/venv
+#   kafkajs            pinned by clients/kafkajs/package-lock.json, into .cache/compat/kafkajs
+#   Kafka's own tools  by Maven, through bench/peers/kafka.sh
+#
+# Go's clients are pinned by go.mod and need nothing.
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+repo=$(cd "$here/../.." && pwd)
+cache=$repo/.cache/compat
+mkdir -p "$cache"
+failed=0
+
+complain() { echo "install.sh: $*" >&2; failed=1; }
+
+# quiet COMMAND...: its output is shown only if it fails.
+quiet() {
+  local out
+  out=$("$@" 2>&1) || { printf '%s\n' "$out" | tail -20 >&2; return 1; }
+}
+
+# packages COMMAND PACKAGE...: installs Debian packages if the command is missing.
+packages() {
+  command -v "$1" >/dev/null || install_packages "$@"
+}
+
+# install_packages WHAT PACKAGE...: installs Debian packages, or says that WHAT needs them.
+install_packages() {
+  local what=$1
+  shift
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    quiet apt-get install -y -q --no-install-recommends "$@" && return
+    quiet apt-get update -q && quiet apt-get install -y -q --no-install-recommends "$@" && return
+  fi
+  complain "$what is missing: install $* (Debian: apt-get install $*)"
+  return 1
+}
+
+# fresh STAMP FILE...: whether the stamp was made from these very files.
+fresh() {
+  local stamp=$1
+  shift
+  [ -f "$stamp" ] && cat "$@" | cmp -s - "$stamp"
+}
+
+install_python() {
+  local pins=$here/clients/python/requirements.txt stamp=$cache/venv/installed
+  fresh "$stamp" "$pins" && return
+  packages python3 python3 python3-venv || return
+  rm -rf "$cache/venv"
+  quiet python3 -m venv "$cache/venv" || { install_packages "the module venv of python3" python3-venv && quiet python3 -m venv "$cache/venv"; } || return
+  quiet "$cache/venv/bin/pip" install -q --disable-pip-version-check -r "$pins" || return
+  cat "$pins" >"$stamp"
+}
+
+install_kafkajs() {
+  local js=$here/clients/kafkajs stamp=$cache/kafkajs/installed
+  fresh "$stamp" "$js/package.json" "$js/package-lock.json" && return
+  packages node nodejs && packages npm npm || return
+  rm -rf "$cache/kafkajs"
+  mkdir -p "$cache/kafkajs"
+  cp "$js/package.json" "$js/package-lock.json" "$cache/kafkajs/"
+  (cd "$cache/kafkajs" && quiet npm ci --omit=dev --no-audit --no-fund --ignore-scripts) || return
+  cat "$js/package.json" "$js/package-lock.json" >"$stamp"
+}
+
+install_java() {
+  packages java openjdk-17-jre-headless || return
+  ls "${PEERS_DIR:-$HOME/.cache/stele-peers}"/jars/kafka-tools-*.jar >/dev/null 2>&1 && return
+  packages mvn maven && packages unzip unzip || return
+  quiet bash "$repo/bench/peers/kafka.sh" tool DumpLogSegments --version
+}
+
+packages kcat kcat || failed=1
+install_python || complain "the Python clients could not be installed"
+install_kafkajs || complain "kafkajs could not be installed"
+install_java || complain "Kafka's own tools could not be installed"
+exit "$failed"

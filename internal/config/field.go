@@ -333,7 +333,7 @@ func (f Field) Text(value any) string {
 func (f Field) KafkaText(value any) string {
 	n, ok := value.(int64)
 	switch {
-	case !ok:
+	case !ok || f.Text(value) == "auto":
 		return f.Text(value)
 	case f.Kind == KindDuration && !slices.ContainsFunc(f.Special, func(w Word) bool { return w.Value == n }):
 		return strconv.FormatInt(time.Duration(n).Milliseconds(), 10)

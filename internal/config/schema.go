@@ -58,12 +58,12 @@ type Settings struct {
 	DeleteTopics      bool  `key:"delete.topic.enable" default:"true" status:"K" doc:"Topics may be deleted."`
 	NumPartitions     int32 `key:"num.partitions" default:"1" min:"1" max:"10000" status:"K" doc:"Partitions of a topic whose creator does not say how many."`
 	ReplicationFactor int16 `key:"default.replication.factor" default:"auto" special:"auto=0" min:"1" status:"A" doc:"Replicas of a topic whose creator does not say how many. auto: three from three brokers on, else one."`
-	MinInSyncReplicas int32 `key:"min.insync.replicas" default:"1" min:"1" status:"A" dynamic:"true" doc:"Replicas that must have a record before acks=all is answered. A Raft majority always has."`
+	MinInSyncReplicas int32 `key:"min.insync.replicas" default:"auto" special:"auto=0" min:"1" status:"A" dynamic:"true" doc:"Replicas that must have a record before acks=all is answered. auto: a majority of the topic's replicas, which always has."`
 
 	_ group `name:"Log"`
 
 	FlushMessages       int64         `key:"log.flush.interval.messages" default:"1" min:"1" status:"A" dynamic:"true" doc:"1: a record is on stable storage before it is acknowledged, shared by all that wait (group commit). More: relaxed, the page cache is the promise. Topics override it by flush.messages."`
-	FlushInterval       time.Duration `key:"log.flush.interval.ms" default:"1s" unit:"ms" min:"0s" status:"A" dynamic:"true" doc:"How often a relaxed partition is synced in the background; 0s: never."`
+	FlushInterval       time.Duration `key:"log.flush.interval.ms" default:"unlimited" unit:"ms" special:"unlimited=9223372036854775807" min:"1ms" status:"A" dynamic:"true" doc:"How often a relaxed partition is synced in the background; unlimited leaves it to the system."`
 	SegmentBytes        Size          `key:"log.segment.bytes" default:"256MiB" min:"1MiB" max:"2147483647" status:"K" dynamic:"true" doc:"Size at which a segment file is closed and the next one begun."`
 	SegmentAge          time.Duration `key:"log.roll.ms" alias:"log.roll.hours=h" default:"7d" unit:"ms" min:"1s" status:"K" dynamic:"true" doc:"Age at which a segment file is closed and the next one begun."`
 	IndexIntervalBytes  Size          `key:"log.index.interval.bytes" default:"4096" min:"0" max:"2147483647" status:"K" dynamic:"true" doc:"Bytes of records between two entries of an index."`
@@ -72,6 +72,9 @@ type Settings struct {
 	TimestampBeforeMax  time.Duration `key:"log.message.timestamp.before.max.ms" default:"unlimited" unit:"ms" special:"unlimited=9223372036854775807" min:"0s" status:"K" dynamic:"true" doc:"How far a producer's timestamp may lie in the past."`
 	TimestampAfterMax   time.Duration `key:"log.message.timestamp.after.max.ms" default:"1h" unit:"ms" special:"unlimited=9223372036854775807" min:"0s" status:"K" dynamic:"true" doc:"How far a producer's timestamp may lie in the future."`
 	CompressionType     string        `key:"compression.type" default:"producer" enum:"producer" status:"A" doc:"Batches are stored as producers compress them."`
+	InFlightBytes       Size          `key:"log.inflight.max.bytes" default:"32MiB" min:"1MiB" max:"1GiB" doc:"Bytes between arrival and answer, over all partitions; above it, producers wait."`
+	JournalFileBytes    Size          `key:"journal.file.bytes" default:"auto" special:"auto=0" min:"1MiB" max:"1GiB" doc:"Size of a file of the journal. auto: 32MiB, less on a small disk."`
+	ReservePercent      int64         `key:"storage.reject.percent" default:"5" dev:"1" min:"0" max:"50" doc:"Producers are refused, and readers served, while less than so many hundredths of the disk are free."`
 	PartitionMetricsMax int           `key:"metrics.partition.level.max" default:"2000" min:"0" doc:"Series per partition are exported while there are at most so many partitions."`
 
 	_ ignored `key:"process.roles" doc:"every broker has all roles"`

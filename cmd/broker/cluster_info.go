@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stelemq/stele/client"
+)
+
+// clusterInfo is the answer of `broker cluster info`.
+type clusterInfo struct {
+	ID         string     `json:"cluster_id"`
+	Controller int32      `json:"controller"`
+	Topics     int        `json:"topics"`
+	Partitions int        `json:"partitions"`
+	Nodes      []nodeInfo `json:"nodes"`
+}
+
+type nodeInfo struct {
+	ID         int32  `json:"node"`
+	Address    string `json:"address"`
+	Rack       string `json:"rack,omitempty"`
+	Controller bool   `json:"controller"`
+	Leaders    int    `json:"leaders"`
+	Replicas   int    `json:"replicas"`
+}
+
+func newClusterInfo(s streams) *cobra.Command {
+	a := &admin{streams: s}
+	cmd := &cobra.Command{
+		Use: "info", Short: "Show the brokers of a cluster and what they hold", Args: cobra.NoArgs,
+		Long:    "Shows the brokers under the addresses that clients are told, the partitions each leads and holds.",
+		Example: "  broker cluster info\n  broker cluster info -b kafka.example.com:9092 -o json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.ask(cmd.Context(), func(ctx context.Context, c *client.Client) (answer, error) { return describeCluster(ctx, c) })
+		},
+	}
+	a.addFlags(cmd)
+	return cmd
+}
+
+func describeCluster(ctx context.Context, c *client.Client) (answer, error) {
+	cluster, err := c.Cluster(ctx)
+	if err != nil {
+		return answer{}, err //nolint:wrapcheck // says all
+	}
+	topics, err := c.Topics(ctx)
+	if err != nil {
+		return answer{}, err //nolint:wrapcheck // says all
+	}
+	info := clusterInfo{ID: cluster.ID, Controller: cluster.ControllerID, Topics: len(topics)}
+	leads, holds := map[int32]int{}, map[int32]int{}
+	for i := range topics {
+		info.Partitions += len(topics[i].Partitions)
+		for _, p := range topics[i].Partitions {
+			leads[p.Leader]++
+			for _, r := range p.Replicas {
+				holds[r]++
+			}
+		}
+	}
+	a := answer{kind: "ClusterInfo"}
+	nodes := section{header: []string{"NODE", "ADDRESS", "RACK", "ROLE", "LEADERS", "REPLICAS"}}
+	for _, b := range cluster.Brokers {
+		n := nodeInfo{ID: b.ID, Address: b.Addr(), Rack: b.Rack, Controller: b.ID == cluster.ControllerID, Leaders: leads[b.ID], Replicas: holds[b.ID]}
+		role := "broker"
+		if n.Controller {
+			role = "broker,controller"
+		}
+		info.Nodes = append(info.Nodes, n)
+		a.names = append(a.names, fmt.Sprint(n.ID))
+		nodes.rows = append(nodes.rows, []string{fmt.Sprint(n.ID), n.Address, n.Rack, role, fmt.Sprint(n.Leaders), fmt.Sprint(n.Replicas)})
+	}
+	a.items = []clusterInfo{info}
+	a.sections = []section{{rows: [][]string{
+		{"CLUSTER", info.ID}, {"TOPICS", fmt.Sprint(info.Topics)}, {"PARTITIONS", fmt.Sprint(info.Partitions)},
+	}}, nodes}
+	return a, nil
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/stelemq/stele/internal/config"
+)
+
+func newConfig(s streams) *cobra.Command {
+	return parent("config", "Check, print and explain settings",
+		"  broker config check -c broker.yaml\n  broker config print -c broker.yaml --origin\n  broker config docs log.dirs", groupOffline,
+		newConfigCheck(s), newConfigPrint(s), newConfigDocs(s))
+}
+
+// configFlags say where settings come from.
+type configFlags struct {
+	file string
+	sets []string
+	port int
+}
+
+func (f *configFlags) addFlags(flags *pflag.FlagSet, withFile bool) {
+	if withFile {
+		flags.StringVarP(&f.file, "config", "c", "", "file of settings: YAML, or a Kafka server.properties")
+	}
+	flags.StringArrayVar(&f.sets, "set", nil, "a setting, `key=value`; repeatable, any key")
+}
+
+func (f *configFlags) addPort(flags *pflag.FlagSet) {
+	flags.IntVar(&f.port, "port", 0, "port of the Kafka listener (the host stays as set)")
+}
+
+// load reads the settings; a port replaces that of the only listener.
+func (f *configFlags) load(dev bool) (*config.Config, error) {
+	r := config.Request{File: f.file, Dev: dev}
+	for _, text := range f.sets {
+		o, err := config.ParseSet(text)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // says all
+		}
+		r.Overrides = append(r.Overrides, o)
+	}
+	c, err := config.Load(r)
+	if err != nil || f.port == 0 {
+		return c, err //nolint:wrapcheck // says all
+	}
+	open := c.Open()
+	if f.port < 0 || f.port > 65535 || len(open) != 1 {
+		return nil, usageErrorf("--port %d: want a port up to 65535 and exactly one listener; with several use --set listeners=…", f.port)
+	}
+	open[0].Port = f.port
+	r.Overrides = append(r.Overrides, config.Override{Key: "listeners", Value: open[0].Name + "://" + open[0].Address(), Where: "--port"})
+	return config.Load(r) //nolint:wrapcheck // says all
+}
+
+// warn writes warnings to standard error.
+func warn(s streams, c *config.Config) {
+	for _, w := range c.Warnings {
+		fmt.Fprintln(s.err, w)
+	}
+}
+
+// completeKeys proposes names of settings.
+func completeKeys(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return slices.Clone(config.Names()), cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/stelemq/stele/broker"
+	"github.com/stelemq/stele/broker/metadata"
+	"github.com/stelemq/stele/dledger"
+	"github.com/stelemq/stele/internal/config"
+	"github.com/stelemq/stele/internal/vfs"
+)
+
+// node is a running broker: it wires the layers together.
+type node struct {
+	config *config.Config
+	streams
+	// remedy is what to do about a busy Kafka port.
+	remedy string
+	// banner is called when the broker is ready.
+	banner func(*node)
+
+	logger *slog.Logger
+	dir    string
+	id     identity
+	broker *broker.Broker
+}
+
+// run serves until ctx ends, the first interrupt; a second one ends the process.
+func (n *node) run(ctx context.Context) error {
+	n.logger = newLogger(n.err, &n.config.Settings)
+	for _, w := range n.config.Warnings {
+		n.logger.Warn("setting", "where", w.Where, "key", w.Key, "text", w.Text)
+	}
+	limitMemory(n.config.MemoryLimit)
+	if err := n.checkPorts(); err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(n.config.LogDirs[0])
+	if err != nil {
+		return fmt.Errorf("log.dirs: %w", err)
+	}
+	n.dir = dir
+	if n.id, err = resolveIdentity(dir, n.config); err != nil {
+		return err
+	}
+	machine := metadata.NewMachine()
+	h, err := n.open(ctx, machine)
+	if err != nil {
+		return err
+	}
+	err = n.serve(ctx, h, machine)
+	return errors.Join(err, h.Close())
+}
+
+func (n *node) checkPorts() error {
+	for _, l := range n.config.Open() {
+		if l.Port == 0 {
+			continue
+		}
+		if err := checkFree(l.Address(), n.remedy); err != nil {
+			return err
+		}
+	}
+	if address := httpListen(n.config); address != "" && !strings.HasSuffix(address, ":0") {
+		return checkFree(address, "set http.listen to another address")
+	}
+	return nil
+}
+
+// open opens the data directory, which it makes if it is not there.
+func (n *node) open(ctx context.Context, machine *metadata.Machine) (*dledger.Host, error) {
+	h, err := dledger.Open(ctx, dledger.Options{
+		Dir: n.dir, NodeID: n.id.nodeID, Logger: n.logger, StateMachine: broker.StateMachine(machine),
+		Fatal: n.fatal, JournalFileBytes: int64(n.config.JournalFileBytes), InFlightBytes: int64(n.config.InFlightBytes),
+		ReservePercent: n.config.ReservePercent,
+	})
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, fmt.Errorf("%s is in use by another broker%s. Stop it, or set log.dirs to another directory", n.dir, lockHolder("/proc", filepath.Join(n.dir, ".lock")))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", n.dir, err)
+	}
+	if err := writeIdentity(n.dir, n.id); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+// fatal ends the process: after a failed write or sync nothing may be acknowledged any more.
+func (n *node) fatal(err error) {
+	n.logger.Error("storage failed; the process ends so that nothing false is acknowledged", "error", err.Error(), "dir", n.dir)
+	os.Exit(exitFailure)
+}
+
+func (n *node) serve(ctx context.Context, h *dledger.Host, machine *metadata.Machine) error {
+	b := thisBuild()
+	settings := brokerConfig(n.config)
+	settings.ClusterID = n.id.clusterID
+	var err error
+	n.broker, err = broker.New(broker.Options{
+		NodeID: n.id.nodeID, Listeners: listenersOf(n.config), Host: host{h}, Metadata: machine, Config: settings,
+		Logger: n.logger, Version: b.Version, Revision: b.Revision,
+	})
+	if err != nil {
+		return err //nolint:wrapcheck // says all
+	}
+	done := make(chan error, 1)
+	go func() { done <- n.broker.Run(context.WithoutCancel(ctx)) }()
+	select {
+	case err := <-done:
+		return n.explain(err)
+	case <-ctx.Done():
+	case <-n.broker.Ready():
+		if err := n.ready(machine); err != nil {
+			return errors.Join(err, n.broker.Close())
+		}
+		watch, stop := context.WithCancel(ctx)
+		defer stop()
+		go watchdog(watch)
+		select {
+		case err := <-done:
+			return n.explain(err)
+		case <-ctx.Done():
+		}
+	}
+	return n.stop(done)
+}
+
+// ready keeps the cluster's id, tells the service manager and whoever watches.
+func (n *node) ready(machine *metadata.Machine) error {
+	if id := machine.Image().ClusterID(); id != n.id.clusterID {
+		if n.id.clusterID != "" {
+			return fmt.Errorf("%s holds the metadata of cluster %s, but %s names cluster %s. Restore the right directory, or set cluster.id=%s and remove %s",
+				n.dir, id, metaName, n.id.clusterID, id, metaName)
+		}
+		n.id.clusterID = id
+		if err := writeIdentity(n.dir, n.id); err != nil {
+			return err
+		}
+	}
+	n.banner(n)
+	notify("READY=1")
+	return nil
+}
+
+// stop lets requests in progress finish; another signal ends the process at once.
+func (n *node) stop(done <-chan error) error {
+	notify("STOPPING=1")
+	began := time.Now()
+	fmt.Fprintf(n.err, "stopping: finishing requests, at most %s (interrupt again to end at once)\n", config.FormatDuration(n.config.ShutdownTimeout))
+	err := errors.Join(n.broker.Close(), <-done)
+	if err != nil && !errors.Is(err, broker.ErrClosed) {
+		return n.explain(err)
+	}
+	fmt.Fprintf(n.err, "stopped after %s, data is kept in %s\n", time.Since(began).Round(time.Millisecond), n.config.LogDirs[0])
+	return nil
+}
+
+// explain adds who holds a port that became busy since it was looked at.
+func (n *node) explain(err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return errors.Join(err, n.checkPorts())
+	}
+	return err
+}

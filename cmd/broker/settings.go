@@ -1,0 +1,87 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/stelemq/stele/broker"
+	"github.com/stelemq/stele/internal/config"
+)
+
+// listenersOf are the listeners to open with what each advertises.
+func listenersOf(c *config.Config) []broker.Listener {
+	var listeners []broker.Listener
+	for _, l := range c.Open() {
+		b := broker.Listener{Name: l.Name, Address: l.Address()}
+		if a, ok := c.Advertised(l.Name); ok {
+			b.AdvertisedHost, b.AdvertisedPort = a.Host, int32(a.Port) //nolint:gosec // a port
+		}
+		listeners = append(listeners, b)
+	}
+	return listeners
+}
+
+// brokerConfig is what the settings say to the broker.
+func brokerConfig(c *config.Config) broker.Config {
+	b := broker.DefaultConfig()
+	b.ClusterID = c.ClusterID
+	b.Rack = c.Rack
+	b.AutoCreateTopics = c.AutoCreateTopics
+	b.DeleteTopics = c.DeleteTopics
+	b.NumPartitions = c.NumPartitions
+	b.ReplicationFactor = c.ReplicationFactor
+	b.MaxRequestBytes = int(c.SocketRequestMax)
+	b.QueuedBytesPerConnection = int(c.QueuedMaxBytes)
+	b.RequestMemory = int64(c.RequestMemory)
+	b.FetchMaxBytes = int(c.FetchMaxBytes)
+	b.FetchSessionSlots = c.FetchSessions
+	b.MaxConnections = c.MaxConnections
+	b.MaxConnectionsPerIP = c.MaxConnectionsPerIP
+	b.MaxIdle = c.ConnectionsMaxIdle
+	b.ShutdownTimeout = c.ShutdownTimeout
+	b.MaxPartitionsPerRequest = c.MaxPartitionsPerCreate
+	b.PartitionMetricsMax = c.PartitionMetricsMax
+	b.HTTPListen = httpListen(c)
+	b.Settings = kafkaSettings(c)
+	return b
+}
+
+func httpListen(c *config.Config) string {
+	if strings.EqualFold(c.HTTPListen, "off") {
+		return ""
+	}
+	return c.HTTPListen
+}
+
+// kafkaSettings are the settings as DescribeConfigs shows them.
+func kafkaSettings(c *config.Config) []broker.Setting {
+	fields := config.Fields()
+	settings := make([]broker.Setting, 0, len(fields))
+	for _, f := range fields {
+		settings = append(settings, broker.Setting{
+			Name: f.Key, Value: f.KafkaText(c.Value(f)), Default: f.KafkaText(f.DefaultValue()),
+			Explicit: c.Origins[f.Key].Source != config.SourceDefault, Dynamic: f.Dynamic, Type: settingType(f), Doc: f.Doc,
+		})
+	}
+	return settings
+}
+
+func settingType(f config.Field) broker.SettingType {
+	switch f.Kind {
+	case config.KindBool:
+		return broker.TypeBoolean
+	case config.KindList:
+		return broker.TypeList
+	case config.KindInt:
+		switch f.Bits {
+		case 16:
+			return broker.TypeShort
+		case 32:
+			return broker.TypeInt
+		}
+		return broker.TypeLong
+	case config.KindSize, config.KindDuration:
+		return broker.TypeLong
+	case config.KindString:
+	}
+	return broker.TypeString
+}

@@ -29,7 +29,7 @@
 //
 // # Ownership
 //
-// Parsed headers and Produce requests alias the frame; ReadRequest copies. Nothing here starts goroutines or does I/O, except
+// Parsed headers and Produce requests alias the frame; ReadRequest copies strings, and only fields of bytes alias it. Nothing here starts goroutines or does I/O, except
 // that ReadFrame reads. All functions are safe for concurrent use.
 //
 // # What it does not do

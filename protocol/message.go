@@ -9,7 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// ReadRequest decodes body into req, whose version must be set: CheckRequest, then kmsg. Strings and bytes are copied. Limit
+// ReadRequest decodes body into req, whose version must be set: CheckRequest, then kmsg. Strings are copied, fields of
+// bytes alias body. Limit
 // bounds the memory that the request takes decoded; it should be that of the connection's frames.
 //
 // Errors: ErrMalformed, ErrTooLarge, ErrUnknownAPI, ErrUnsupportedVersion.

@@ -19,6 +19,8 @@ const (
 	zstdMaxWindow = 128 << 20
 	// zstdBlock is the largest block of zstd.
 	zstdBlock = 128 << 10
+	// zstdScratch is the largest buffer that is kept with a decoder.
+	zstdScratch = 512 << 10
 	// zstdRatio is how much larger than compressed records are expected to be, and how a buffer grows that was too small.
 	zstdRatio = 4
 	// snappyMaxRatio bounds what a block of snappy can say of its own size: 3 bytes make at most 64.
@@ -66,9 +68,9 @@ func decompress(dst, src []byte, codec Codec, maxBytes int) ([]byte, error) {
 //
 //nolint:gochecknoglobals // pools
 var (
-	gzipReaders  sync.Pool // *gzip.Reader
-	lz4Readers   sync.Pool // *lz4.Reader
-	zstdDecoders sync.Pool // *zstd.Decoder
+	gzipReaders sync.Pool // *gzip.Reader
+	lz4Readers  sync.Pool // *lz4.Reader
+	zstdStates  sync.Pool // *zstdState
 )
 
 func corrupt(err error) error { return fmt.Errorf("%w: %v", ErrCorrupt, err) } //nolint:errorlint // codecs' errors are not part of the contract
@@ -134,23 +136,36 @@ func unlz4(dst, src []byte, maxBytes int) ([]byte, error) {
 	return out, nil
 }
 
+// zstdState is a decoder and a buffer for what it decodes of small batches.
+type zstdState struct {
+	decoder *zstd.Decoder
+	scratch []byte
+}
+
+func newZstdState() (*zstdState, error) {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(zstdMaxWindow), zstd.WithDecodeAllCapLimit(true))
+	if err != nil {
+		return nil, fmt.Errorf("zstd: %w", err)
+	}
+	return &zstdState{decoder: d}, nil
+}
+
 // unzstd decodes into buffers of a known capacity, which the decoder does not exceed, and takes a larger one if that was
 // too small: neither the window nor the content size of a frame, which may lie, decides how much is allocated.
 func unzstd(dst, src []byte, maxBytes int) ([]byte, error) {
-	d, ok := zstdDecoders.Get().(*zstd.Decoder)
+	z, ok := zstdStates.Get().(*zstdState)
 	if !ok {
 		var err error
-		d, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(zstdMaxWindow), zstd.WithDecodeAllCapLimit(true))
-		if err != nil {
-			return nil, corrupt(err)
+		if z, err = newZstdState(); err != nil {
+			return nil, err
 		}
 	}
-	defer zstdDecoders.Put(d)
-	for room := min(max(cap(dst), zstdRatio*len(src), minOutput), maxBytes); ; room = min(zstdRatio*room, maxBytes) {
+	defer zstdStates.Put(z)
+	for room := min(max(cap(dst)-zstdBlock, zstdRatio*len(src), minOutput), maxBytes); ; room = min(zstdRatio*room, maxBytes) {
 		// With room for a block more, a decoder that lacks room has written more than room.
-		dst = grow(dst, room+zstdBlock)
-		out, err := d.DecodeAll(src, dst[:0:room+zstdBlock])
+		buf := z.buffer(dst, room+zstdBlock)
+		out, err := z.decoder.DecodeAll(src, buf)
 		full := len(out) > room || errors.Is(err, zstd.ErrDecoderSizeExceeded)
 		switch {
 		case len(out) > maxBytes || full && room == maxBytes:
@@ -158,10 +173,25 @@ func unzstd(dst, src []byte, maxBytes int) ([]byte, error) {
 		case full && err != nil:
 		case err != nil:
 			return nil, corrupt(err)
+		case len(out) > 0 && len(z.scratch) > 0 && &out[0] == &z.scratch[0]:
+			return append(grow(dst, len(out)), out...), nil
 		default:
 			return out, nil
 		}
 	}
+}
+
+// buffer is an empty slice of capacity n: dst's memory, the scratch if n is small, or new.
+func (z *zstdState) buffer(dst []byte, n int) []byte {
+	switch {
+	case cap(dst) >= n:
+		return dst[:0:n]
+	case n > zstdScratch:
+		return make([]byte, 0, n)
+	case len(z.scratch) < n:
+		z.scratch = make([]byte, n)
+	}
+	return z.scratch[:0:n]
 }
 
 // unsnappy reads both forms in use: blocks framed as by Java's library (xerial), and one plain block.

@@ -8,18 +8,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stelemq/stele/broker/brokertest"
 	"github.com/stelemq/stele/protocol"
 )
 
-// cluster returns a Client of the broker at STELE_TEST_BOOTSTRAP. Any broker of
-// Kafka's protocol will do.
-func cluster(t *testing.T, change ...func(*Options)) *Client {
+// bootstrap is the broker at STELE_TEST_BOOTSTRAP, any broker of Kafka's
+// protocol, or one of ours that is started for the test.
+func bootstrap(t *testing.T) string {
 	t.Helper()
-	bootstrap := os.Getenv("STELE_TEST_BOOTSTRAP")
-	if bootstrap == "" {
-		t.Skip("STELE_TEST_BOOTSTRAP names no broker")
+	if addr := os.Getenv("STELE_TEST_BOOTSTRAP"); addr != "" {
+		return addr
 	}
-	o := Options{Bootstrap: strings.Split(bootstrap, ",")}
+	return brokertest.Start(t, brokertest.Options{}).Address()
+}
+
+// cluster returns a Client of a broker.
+func cluster(t *testing.T, addr string, change ...func(*Options)) *Client {
+	t.Helper()
+	o := Options{Bootstrap: strings.Split(addr, ",")}
 	for _, f := range change {
 		f(&o)
 	}
@@ -56,7 +62,7 @@ func newTopic(t *testing.T, c *Client, partitions int, configs map[string]string
 }
 
 func TestCluster_Topics(t *testing.T) {
-	c := cluster(t)
+	c := cluster(t, bootstrap(t))
 	ctx := t.Context()
 	name := newTopic(t, c, 3, map[string]string{"retention.ms": "3600000"})
 

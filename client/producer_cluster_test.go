@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -12,7 +11,7 @@ import (
 )
 
 func TestProducer_SyncThenOffsets(t *testing.T) {
-	c := cluster(t)
+	c := cluster(t, bootstrap(t))
 	name := newTopic(t, c, 1, nil)
 	p, err := c.NewProducer(ProducerOptions{})
 	if err != nil {
@@ -34,15 +33,16 @@ func TestProducer_SyncThenOffsets(t *testing.T) {
 // TestProducer_FaultyNetwork produces numbered records through connections
 // that break all the time, and reads them back: each is there once, in order.
 func TestProducer_FaultyNetwork(t *testing.T) {
-	direct := cluster(t)
+	addr := bootstrap(t)
+	direct := cluster(t, addr)
 	k, err := direct.Cluster(t.Context())
 	if err != nil || len(k.Brokers) != 1 {
 		t.Skip("needs a cluster of one broker")
 	}
-	const partitions, perPartition = 3, 10_000
+	const partitions, perPartition = 3, 5_000
 	name := newTopic(t, direct, partitions, nil)
 	proxy := newFaultProxy(t, k.Brokers[0].Addr(), uint64(time.Now().UnixNano()))
-	c := cluster(t, proxy.through)
+	c := cluster(t, addr, proxy.through)
 	p, err := c.NewProducer(ProducerOptions{Partitioner: ByRecord, BatchBytes: 1 << 10, RequestTimeout: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestProducer_FaultyNetwork(t *testing.T) {
 		return
 	}
 	for part := range partitions {
-		out, err := exec.CommandContext(t.Context(), kcat, "-q", "-C", "-b", os.Getenv("STELE_TEST_BOOTSTRAP"),
+		out, err := exec.CommandContext(t.Context(), kcat, "-q", "-C", "-b", addr,
 			"-t", name, "-p", fmt.Sprint(part), "-o", "beginning", "-e").Output()
 		if err != nil {
 			t.Fatal(err)

@@ -37,10 +37,11 @@ func Batches(fsys vfs.FS, path string) iter.Seq2[StoredBatch, error] {
 			yield(StoredBatch{}, fmt.Errorf("commitlog: size: %w", err))
 			return
 		}
-		sc := newScanner(f, 0, size, 0, false)
+		sc := newScanner(f, 0, size, -1, false)
 		defer sc.close()
 		var buf []byte
 		for {
+			sc.next = -1 // offsets are for the caller to judge
 			h, pos, err := sc.step()
 			if err != nil {
 				yield(StoredBatch{Pos: pos}, err)
@@ -163,7 +164,7 @@ func (v *verifier) segment(base record.Offset) error {
 			v.note(path, b.Pos, false, err)
 			break
 		}
-		if b.Err == nil && b.Batch.BaseOffset() < r.Next {
+		if b.Err == nil && b.Batch.BaseOffset() != r.Next {
 			b.Err = errOrder
 		}
 		at = append(at, batchAt{b.Pos, b.Batch.LastOffset(), b.Batch.MaxTimestamp()})

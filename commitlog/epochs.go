@@ -116,3 +116,39 @@ func (c *epochs) replace(list []epochEntry) {
 	c.list = list
 	c.changes++
 }
+
+// epochCursor tells the epoch in force at growing offsets.
+type epochCursor struct {
+	list []epochEntry
+	i    int
+}
+
+func (c *epochs) cursor() epochCursor {
+	list, _ := c.snapshot()
+	return epochCursor{list: list, i: -1}
+}
+
+func (c *epochCursor) at(o record.Offset) record.LeaderEpoch {
+	if c.i < 0 {
+		c.i, _ = slices.BinarySearchFunc(c.list, o, func(e epochEntry, o record.Offset) int {
+			if e.start <= o {
+				return -1
+			}
+			return 1
+		})
+	}
+	for c.i < len(c.list) && c.list[c.i].start <= o {
+		c.i++
+	}
+	if c.i == 0 {
+		return record.NoEpoch
+	}
+	return c.list[c.i-1].epoch
+}
+
+// around are the entries that say which epoch is in force at o.
+func (c *epochs) around(o record.Offset) []epochEntry {
+	cur := c.cursor()
+	cur.at(o)
+	return cur.list[max(cur.i-1, 0):min(cur.i+1, len(cur.list))]
+}

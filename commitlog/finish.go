@@ -155,6 +155,9 @@ func (r *Recovery) catchUp(l *Log, from record.Offset) error {
 	for i, s := range r.segs {
 		next := l.nextOf(r.segs, i)
 		last := i+1 == len(r.segs)
+		if !last && s.size.Load() == 0 {
+			return &CorruptionError{Path: s.log.path, Err: errShort}
+		}
 		if !last && next <= from {
 			continue // closed and vouched for: its indexes are checked when they are used
 		}
@@ -162,7 +165,7 @@ func (r *Recovery) catchUp(l *Log, from record.Offset) error {
 		if err != nil {
 			return err
 		}
-		if reached > next || last && reached != next {
+		if reached != next {
 			return &CorruptionError{
 				Path: s.log.path, Pos: s.size.Load(),
 				Err: fmt.Errorf("%w: batches end at offset %d, the segment at %d", errOrder, reached, next),
@@ -180,9 +183,7 @@ func (r *Recovery) catchUp(l *Log, from record.Offset) error {
 		s.maxKnown, s.maxTime = true, m.max()
 		l.unsynced = append(l.unsynced, s)
 		l.rolled = true
-		if reached == next {
-			l.takeSnapshotLocked()
-		}
+		l.takeSnapshotLocked()
 	}
 	return nil
 }
@@ -194,12 +195,20 @@ func (r *Recovery) catchUpSegment(l *Log, s *segment, next, from record.Offset) 
 		return nil, 0, err
 	}
 	m, at := resumeIndex(l.cfg.Load().IndexIntervalBytes, offsets, times)
+	if len(m.times) > 0 {
+		// Timestamps have no checksum; the last one decides what the segment's largest is.
+		if good, err := s.timeTrueMem(m, m.max()); err != nil {
+			return nil, 0, err
+		} else if !good {
+			return r.withoutIndex(l, s, next, from)
+		}
+	}
 	s.flushed.offsets, s.flushed.times = len(m.offsets), len(m.times)
 	reached, expect := s.base, int32(-1)
 	if len(offsets) > 0 {
 		expect = offsets[len(offsets)-1].rel
 	}
-	err = scanSegment(s, at, s.size.Load(), s.base, true, func(b record.Batch, pos int64, n int) error {
+	err = scanSegment(s, at, s.size.Load(), baseAt(s, at), true, func(b record.Batch, pos int64, n int) error {
 		if expect >= 0 && relOf(b.LastOffset(), s.base) != expect {
 			return errIndex
 		}
@@ -220,15 +229,19 @@ func (r *Recovery) catchUpSegment(l *Log, s *segment, next, from record.Offset) 
 		return nil
 	})
 	if err != nil && expect >= 0 && (errors.Is(err, errIndex) || errors.Is(err, ErrCorrupt)) {
-		// The index points to no such batch: without it.
-		l.env.opts.Logger.Warn("index is made anew", "base_offset", int64(s.base))
-		count(l.env.opts.Metrics.IndexRebuilt)
-		if err := storeIndex(l.env.fs, s.index.path, nil, 0); err != nil {
-			return nil, 0, err
-		}
-		return r.catchUpSegment(l, s, next, from)
+		return r.withoutIndex(l, s, next, from)
 	}
 	return m, reached, err
+}
+
+// withoutIndex is catchUpSegment after the index has been caught pointing to batches that are not there.
+func (r *Recovery) withoutIndex(l *Log, s *segment, next, from record.Offset) (*memIndex, record.Offset, error) {
+	l.env.opts.Logger.Warn("index is made anew", "base_offset", int64(s.base))
+	count(l.env.opts.Metrics.IndexRebuilt)
+	if err := s.clearIndex(); err != nil {
+		return nil, 0, err
+	}
+	return r.catchUpSegment(l, s, next, from)
 }
 
 // vouchedIndex reads the entries of the index files that lie below from. Of damaged files it takes none.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/stelemq/stele/commitlog"
 	"github.com/stelemq/stele/internal/vfs"
@@ -52,7 +53,8 @@ func newFS(t testing.TB) *vfs.Mem {
 }
 
 func options(fs vfs.FS) commitlog.Options {
-	return commitlog.Options{FS: fs, Topic: "t", TopicID: [16]byte{1, 2, 3}}
+	now := func() time.Time { return time.UnixMilli(5000) } // a little later than the records
+	return commitlog.Options{FS: fs, Topic: "t", TopicID: [16]byte{1, 2, 3}, Now: now}
 }
 
 // create opens a new log.

@@ -58,6 +58,11 @@ func (l *Log) Read(dst []byte, from, upTo record.Offset, maxBytes int, atLeastOn
 		}
 		cuts := l.cuts.Load()
 		out, err := l.read(dst, from, upTo, maxBytes, atLeastOne)
+		if e := (*epochError)(nil); errors.As(err, &e) {
+			if out, err = l.readAgain(e, dst, from, upTo, maxBytes, atLeastOne); err == nil {
+				return out, nil
+			}
+		}
 		if cuts%2 == 0 && l.cuts.Load() == cuts {
 			if errors.Is(err, ErrCorrupt) {
 				count(l.env.opts.Metrics.Corrupted)
@@ -66,6 +71,17 @@ func (l *Log) Read(dst []byte, from, upTo record.Offset, maxBytes int, atLeastOn
 		}
 		l.awaitWriter() // a truncation was under way: what was read proves nothing
 	}
+}
+
+// readAgain repeats a read that found a batch of the wrong leader epoch, if the epochs are what is wrong.
+func (l *Log) readAgain(e *epochError, dst []byte, from, upTo record.Offset, maxBytes int, atLeastOne bool) ([]byte, error) {
+	if ok, err := l.epochsTrue(l.epochs.around(e.at)); ok || err != nil {
+		return dst, errors.Join(&e.CorruptionError, err)
+	}
+	if err := l.rebuildEpochs(); err != nil {
+		return dst, err
+	}
+	return l.read(dst, from, upTo, maxBytes, atLeastOne)
 }
 
 // awaitWriter returns when the writer's present call has ended.
@@ -135,9 +151,12 @@ func (r *segmentRead) read(dst []byte) (out []byte, done bool, err error) {
 		return dst, false, err
 	}
 	defer r.s.log.release()
-	pos, err := r.l.locate(r.s, r.next, r.from, size)
-	if err != nil || pos >= size {
-		return dst, err == nil, err
+	pos, base, err := r.l.locate(r.s, r.next, r.from, size)
+	if err == nil && pos >= size && r.from < r.next {
+		err = r.corrupt(size, errShort)
+	}
+	if err != nil {
+		return dst, false, err
 	}
 	n := min(int64(max(r.budget, record.HeaderLen)), size-pos)
 	dst = slices.Grow(dst, int(n))
@@ -145,7 +164,7 @@ func (r *segmentRead) read(dst []byte) (out []byte, done bool, err error) {
 	if err := readFull(f, p, pos); err != nil {
 		return dst, false, err
 	}
-	if first, err := r.header(p, pos, size, r.s.base); err != nil {
+	if first, err := r.header(p, pos, size, base); err != nil {
 		return dst, false, err
 	} else if first > n || int(first) > r.budget {
 		if !r.whole {
@@ -157,11 +176,15 @@ func (r *segmentRead) read(dst []byte) (out []byte, done bool, err error) {
 			return dst, false, err
 		}
 	}
-	good, next, err := r.verify(p, pos, size)
+	good, next, err := r.verify(p, pos, size, base)
 	if good > 0 {
 		r.l.hints.put(hint{seg: r.s, offset: next, pos: pos + int64(good), cuts: r.l.cuts.Load()})
 	}
-	return dst[:len(dst)+good], pos+int64(good) == size, err
+	done = pos+int64(good) == size
+	if err == nil && done && next < min(r.next, r.upTo) {
+		err = r.corrupt(size, errShort)
+	}
+	return dst[:len(dst)+good], done, err
 }
 
 // header checks the header at the beginning of p and returns the batch's length.
@@ -184,8 +207,9 @@ func (r *segmentRead) corrupt(pos int64, err error) error {
 }
 
 // verify returns how many bytes of p are whole, good batches below upTo, and the offset after them.
-func (r *segmentRead) verify(p []byte, pos, size int64) (good int, next record.Offset, err error) {
-	next = r.s.base
+func (r *segmentRead) verify(p []byte, pos, size int64, base record.Offset) (good int, next record.Offset, err error) {
+	next = base
+	epochs := r.l.epochs.cursor()
 	for len(p)-good >= record.HeaderLen {
 		n, err := r.header(p[good:], pos+int64(good), size, next)
 		if err != nil {
@@ -201,23 +225,38 @@ func (r *segmentRead) verify(p []byte, pos, size int64) (good int, next record.O
 		if err := b.VerifyCRC(); err != nil {
 			return good, next, r.corrupt(pos+int64(good), err)
 		}
+		if e := epochs.at(next); e != b.LeaderEpoch() && b.LeaderEpoch() >= 0 && next >= r.l.LogStart() {
+			return good, next, &epochError{CorruptionError{Path: r.s.log.path, Pos: pos + int64(good), Err: errEpoch}, next}
+		}
 		good += int(n)
 		next = b.NextOffset()
 	}
 	return good, next, nil
 }
 
-// locate returns the position of the first batch of s whose last offset is at or after o, size if
-// there is none. What an index says is held against the batch that it points to.
-func (l *Log) locate(s *segment, next, o record.Offset, size int64) (int64, error) {
+// errEpoch: the leader epoch of a batch is in no checksum of Kafka's.
+var errEpoch = errors.New("batch is not of the leader epoch that was in force at its offset")
+
+// epochError is damage of a batch's leader epoch, or of what is known of epochs.
+type epochError struct {
+	CorruptionError
+	at record.Offset
+}
+
+// Unwrap makes it a *CorruptionError to others.
+func (e *epochError) Unwrap() error { return &e.CorruptionError }
+
+// locate returns the position and base of the first batch of s whose last offset is at or after o, size
+// if there is none. What an index says is held against the batch that it points to.
+func (l *Log) locate(s *segment, next, o record.Offset, size int64) (pos int64, base record.Offset, err error) {
 	if o <= s.base {
-		return 0, nil
+		return 0, s.base, nil
 	}
 	if pos, ok := l.hints.get(s, o, l.cuts.Load()); ok && pos <= size {
-		return pos, nil
+		return pos, o, nil
 	}
-	pos, _, err := s.seek(next, o, size)
-	return pos, err
+	pos, b, err := s.seek(next, o, size)
+	return pos, b.base, err
 }
 
 // seek is locate without hints; it returns the header's offsets too.
@@ -234,6 +273,9 @@ func (s *segment) seek(next, o record.Offset, size int64) (pos int64, b batchInf
 		}
 		if err == nil || !first || !errors.Is(err, ErrCorrupt) || last < 0 {
 			return pos, b, err
+		}
+		if s.mem.Load() != nil {
+			return s.walk(0, -1, o, size) // entries read from a file at the start: the long way
 		}
 		if err := s.distrust(next); err != nil {
 			return 0, b, err
@@ -256,7 +298,7 @@ func (s *segment) walk(pos int64, last, o record.Offset, size int64) (int64, bat
 		return 0, batchInfo{}, err
 	}
 	defer s.log.release()
-	sc := newScanner(f, pos, size, s.base, false)
+	sc := newScanner(f, pos, size, baseAt(s, pos), false)
 	defer sc.close()
 	sc.chunk = seekChunk
 	for {

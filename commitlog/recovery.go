@@ -246,9 +246,9 @@ func batchFollows(f vfs.File, pos, end int64, next record.Offset) (bool, error) 
 		}
 		for i := 0; i+record.HeaderLen <= len(buf); i++ {
 			h := record.Batch(buf[i : i+record.HeaderLen])
-			n, err := checkHeader(h, next+1)
+			n, err := checkHeader(h, -1)
 			at := pos + int64(i)
-			if err != nil || n > end-at {
+			if err != nil || n > end-at || h.BaseOffset() <= next {
 				continue
 			}
 			b := make([]byte, n)

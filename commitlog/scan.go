@@ -22,19 +22,21 @@ func batchLen(header []byte) int64 {
 // Damage that a scan finds.
 var (
 	errTorn   = errors.New("batch is cut short")
+	errShort  = errors.New("segment ends before the next one begins")
 	errHeader = errors.New("not a batch header")
-	errOrder  = errors.New("offsets do not grow")
+	errOrder  = errors.New("offsets do not follow each other")
 )
 
-// checkHeader holds the header of a stored batch against what may stand there. It returns its length.
+// checkHeader holds the header of a stored batch against what may stand there: one whose base offset is
+// from, any if from is negative. It returns its length.
 func checkHeader(h record.Batch, from record.Offset) (int64, error) {
 	n := batchLen(h)
 	switch {
 	case h.Magic() != 2 || n < minBatchLen || h.LastOffsetDelta() < 0 || h.BaseOffset() < 0 ||
 		h.BaseOffset() > math.MaxInt64-math.MaxInt32-1:
 		return 0, errHeader
-	case h.BaseOffset() < from:
-		return 0, errOrder
+	case h.BaseOffset() != from && from >= 0:
+		return 0, errOrder // a base offset is in no checksum of Kafka's, but offsets have no holes
 	default:
 		return n, nil
 	}
@@ -54,7 +56,7 @@ type scanner struct {
 	f    vfs.File
 	pos  int64 // of the next batch
 	end  int64
-	next record.Offset // the least base offset that the next batch may have
+	next record.Offset // the base offset that the next batch must have, negative if it is not known
 	crc  bool          // read bodies and verify them
 
 	buf   []byte // bytes [bufAt, bufAt+len(buf))

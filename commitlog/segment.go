@@ -48,6 +48,7 @@ type segment struct {
 	times    int
 	maxTime  timeEntry
 	maxKnown bool
+	damage   error // of the segment, if mem covers only what lies before it
 }
 
 // environment is what the segments of a log share.
@@ -146,7 +147,7 @@ func (s *segment) ensureIndexLocked(next record.Offset) error {
 	if err := errors.Join(err1, err2); err == nil {
 		offsets, err1 := decodeIndex(ob, size)
 		times, err2 := decodeTimeIndex(tb, s.endRel(next))
-		if err1 == nil && err2 == nil && s.complete(offsets, times) {
+		if err1 == nil && err2 == nil && s.complete(offsets, times, next) {
 			s.checked, s.offsets, s.times = true, len(ob)/indexEntryLen, len(tb)/timeIndexEntryLen
 			return nil
 		}
@@ -156,19 +157,21 @@ func (s *segment) ensureIndexLocked(next record.Offset) error {
 	return s.rebuildIndexLocked(next)
 }
 
-// complete reports whether the last entries fit each other and the batch that they point to: an index
-// file that has been cut short still looks well.
-func (s *segment) complete(offsets []indexEntry, times []timeEntry) bool {
-	if len(times) == 0 {
-		return s.size.Load() == 0
+// complete reports whether the last entries fit each other, the batch that they point to and the
+// segment's end: a file that has been cut short still looks well.
+func (s *segment) complete(offsets []indexEntry, times []timeEntry, next record.Offset) bool {
+	var last indexEntry
+	size, want := s.size.Load(), record.Offset(-1)
+	if k := len(offsets); k > 0 {
+		last = offsets[k-1]
+		want = s.base + record.Offset(last.rel)
+		_, b, err := s.walk(int64(last.pos), want, want, size)
+		if err != nil || len(times) == 0 || b.maxTs > times[len(times)-1].ts {
+			return false
+		}
 	}
-	if len(offsets) == 0 {
-		return true
-	}
-	last := offsets[len(offsets)-1]
-	want := s.base + record.Offset(last.rel)
-	_, b, err := s.walk(int64(last.pos), want, want, s.size.Load())
-	return err == nil && b.maxTs <= times[len(times)-1].ts
+	_, b, err := s.walk(int64(last.pos), want, next-1, size)
+	return err == nil && b.next == next
 }
 
 // rebuildIndexLocked makes the index of a closed segment from its batches. Caller holds imu.
@@ -177,6 +180,7 @@ func (s *segment) rebuildIndexLocked(next record.Offset) error {
 	if errors.Is(err, ErrCorrupt) {
 		// What lies before the damage stays readable; the damage is reported where it is read.
 		s.env.opts.Logger.Error("segment is damaged", "base_offset", int64(s.base), "err", err)
+		s.damage = err
 		s.mem.Store(m)
 		return nil
 	}
@@ -212,8 +216,14 @@ func (s *segment) scanIndex(next record.Offset) (*memIndex, error) {
 	defer sc.close()
 	for {
 		b, pos, err := sc.step()
-		if b == nil || err != nil {
+		if err != nil {
 			return m, err
+		}
+		if b == nil && sc.next != next {
+			return m, &CorruptionError{Path: s.log.path, Pos: pos, Err: errShort}
+		}
+		if b == nil {
+			return m, nil
 		}
 		if b.NextOffset() > next {
 			return m, &CorruptionError{Path: s.log.path, Pos: pos, Err: errOrder}

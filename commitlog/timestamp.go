@@ -81,11 +81,11 @@ func (l *Log) searchTime(s *segment, next record.Offset, ts int64, start, limit 
 	}
 	found := noTimestampOffset()
 	size := s.size.Load()
-	pos, _, err := s.seek(next, max(from, start, s.base), size)
+	pos, first, err := s.seek(next, max(from, start, s.base), size)
 	if err != nil {
 		return found, err
 	}
-	err = scanSegment(s, pos, size, s.base, true, func(b record.Batch, pos int64, _ int) error {
+	err = scanSegment(s, pos, size, first.base, true, func(b record.Batch, pos int64, _ int) error {
 		if b.BaseOffset() >= limit {
 			return errFound
 		}
@@ -162,11 +162,11 @@ func (l *Log) maxInSegment(s *segment, next record.Offset, latest timeEntry, sta
 	if at := s.base + record.Offset(latest.rel); start <= s.base && at < limit {
 		from = at // the batch that holds it is known
 	}
-	pos, _, err := s.seek(next, max(from, start), size)
+	pos, first, err := s.seek(next, max(from, start), size)
 	if err != nil {
 		return best, err
 	}
-	err = scanSegment(s, pos, size, s.base, true, func(b record.Batch, pos int64, _ int) error {
+	err = scanSegment(s, pos, size, first.base, true, func(b record.Batch, pos int64, _ int) error {
 		if b.BaseOffset() >= limit || best.Timestamp >= latest.ts {
 			return errFound
 		}
@@ -213,16 +213,13 @@ func (l *Log) SegmentMaxTimestamp(base record.Offset) (int64, error) {
 
 // maxTimestamp is the largest timestamp of the segment and the last offset of the batch that holds it.
 func (s *segment) maxTimestamp(next record.Offset) (timeEntry, error) {
-	if m := s.mem.Load(); m != nil {
-		return m.max(), nil
-	}
 	s.imu.Lock()
 	defer s.imu.Unlock()
 	if err := s.ensureIndexLocked(next); err != nil {
 		return timeEntry{}, err
 	}
 	if m := s.mem.Load(); m != nil {
-		return m.max(), nil
+		return m.max(), s.damage
 	}
 	if s.maxKnown {
 		return s.maxTime, nil
@@ -243,7 +240,7 @@ func (s *segment) maxTimestamp(next record.Offset) (timeEntry, error) {
 				return e, err
 			}
 			if m := s.mem.Load(); m != nil {
-				return m.max(), nil
+				return m.max(), s.damage
 			}
 			return s.maxTime, nil
 		}
@@ -280,6 +277,12 @@ func (s *segment) timeTrue(e timeEntry) (bool, error) {
 			pos, last = int64(x.pos), s.base+record.Offset(x.rel)
 		}
 	}
+	return s.timeAt(e, pos, last)
+}
+
+// timeAt reports whether the batch that a time entry names holds its timestamp; the walk to it begins
+// at the batch at pos, which ends with offset last.
+func (s *segment) timeAt(e timeEntry, pos int64, last record.Offset) (bool, error) {
 	want := s.base + record.Offset(e.rel)
 	_, b, err := s.walk(pos, last, want, s.size.Load())
 	if errors.Is(err, ErrCorrupt) {
@@ -291,10 +294,7 @@ func (s *segment) timeTrue(e timeEntry) (bool, error) {
 // lookupTime returns an offset before which every record of the segment is older than ts.
 func (s *segment) lookupTime(ts int64, next record.Offset) (record.Offset, error) {
 	if m := s.mem.Load(); m != nil {
-		if e, ok := m.lookupTime(ts); ok {
-			return s.base + record.Offset(e.rel), nil
-		}
-		return s.base, nil
+		return s.lookupTimeMem(m, ts)
 	}
 	s.imu.Lock()
 	defer s.imu.Unlock()
@@ -323,11 +323,30 @@ func (s *segment) lookupTime(ts int64, next record.Offset) (record.Offset, error
 		}
 	}
 	if m := s.mem.Load(); m != nil {
-		if e, ok := m.lookupTime(ts); ok {
-			return s.base + record.Offset(e.rel), nil
-		}
+		return s.lookupTimeMem(m, ts)
 	}
 	return s.base, nil
+}
+
+// lookupTimeMem is lookupTime in the index in memory, whose first entries may come from a file.
+func (s *segment) lookupTimeMem(m *memIndex, ts int64) (record.Offset, error) {
+	e, ok := m.lookupTime(ts)
+	if !ok {
+		return s.base, nil
+	}
+	good, err := s.timeTrueMem(m, e)
+	if err != nil || !good {
+		return s.base, err // the whole segment is read instead
+	}
+	return s.base + record.Offset(e.rel), nil
+}
+
+func (s *segment) timeTrueMem(m *memIndex, e timeEntry) (bool, error) {
+	pos, last := int64(0), record.Offset(-1)
+	if x, ok := m.lookup(int64(e.rel)); ok {
+		pos, last = int64(x.pos), s.base+record.Offset(x.rel)
+	}
+	return s.timeAt(e, pos, last)
 }
 
 func (s *segment) lookupTimeFileLocked(ts int64) (timeEntry, bool, error) {

@@ -75,11 +75,20 @@ func (l *Log) cutIndex(s *segment, next record.Offset, pos int64) (*memIndex, er
 	}
 	k, _ := slices.BinarySearchFunc(offsets, pos, func(e indexEntry, pos int64) int { return int(int64(e.pos) - pos) })
 	m, at := resumeIndex(l.cfg.Load().IndexIntervalBytes, offsets[:k], times)
-	err := scanSegment(s, at, pos, s.base, false, func(b record.Batch, at int64, n int) error {
+	err := scanSegment(s, at, pos, baseAt(s, at), false, func(b record.Batch, at int64, n int) error {
 		m.add(relOf(b.LastOffset(), s.base), at, n, b.MaxTimestamp())
 		return nil
 	})
 	return m, err
+}
+
+// baseAt is the base offset that a batch at pos must have, as far as the position tells: −1 where an
+// index entry points, which knows the last one.
+func baseAt(s *segment, pos int64) record.Offset {
+	if pos == 0 {
+		return s.base
+	}
+	return -1
 }
 
 // readIndex reads the checked index files of a closed segment.
@@ -242,14 +251,14 @@ func (l *Log) reloadProducers(end record.Offset) error {
 		if next <= at && i+1 < len(segs) {
 			continue
 		}
-		var pos int64
+		pos, first := int64(0), batchInfo{base: s.base}
 		if at > s.base {
 			var err error
-			if pos, _, err = s.seek(next, at, s.size.Load()); err != nil {
+			if pos, first, err = s.seek(next, at, s.size.Load()); err != nil {
 				return err
 			}
 		}
-		if err := scanSegment(s, pos, s.size.Load(), s.base, true, func(b record.Batch, _ int64, _ int) error {
+		if err := scanSegment(s, pos, s.size.Load(), first.base, true, func(b record.Batch, _ int64, _ int) error {
 			l.producers.Update(b)
 			return nil
 		}); err != nil {

@@ -22,6 +22,9 @@ func newConfigPrint(s streams) *cobra.Command {
 			if err := o.check(); err != nil {
 				return err
 			}
+			if defaults && diff {
+				return usageErrorf("--defaults and --diff contradict each other")
+			}
 			var c *config.Config
 			var err error
 			if defaults {
@@ -52,6 +55,5 @@ func newConfigPrint(s streams) *cobra.Command {
 	cmd.Flags().BoolVar(&defaults, "defaults", false, "the defaults, whatever is set")
 	cmd.Flags().BoolVar(&diff, "diff", false, "only what differs from the defaults")
 	cmd.Flags().BoolVar(&origin, "origin", false, "say where each value comes from")
-	cmd.MarkFlagsMutuallyExclusive("defaults", "diff")
 	return cmd
 }

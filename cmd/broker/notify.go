@@ -22,7 +22,7 @@ func notify(state string) {
 	if err != nil {
 		return
 	}
-	defer conn.Close()                //nolint:errcheck // nothing to be done
+	defer conn.Close()               //nolint:errcheck // nothing to be done
 	_, _ = conn.Write([]byte(state)) // the manager's time-out tells if it is lost
 }
 

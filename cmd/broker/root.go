@@ -75,6 +75,8 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 func parent(use, short, example, group string, children ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Example: example, GroupID: group,
+		// The flags are those of a command whose name may be misspelt: say that first.
+		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return unknownCommand(cmd, args[0])

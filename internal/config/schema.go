@@ -41,7 +41,7 @@ type Settings struct {
 	Listeners              []string      `key:"listeners" default:"PLAINTEXT://:9092" dev:"PLAINTEXT://127.0.0.1:9092" status:"K" doc:"Where clients connect: NAME://host:port, several by commas. An empty host binds all interfaces."`
 	AdvertisedListeners    []string      `key:"advertised.listeners" default:"" status:"A" doc:"The addresses that clients are told, by listener name. A listener that is not named here is advertised under its own host, or the name of the machine where it binds all interfaces."`
 	ControllerListeners    []string      `key:"controller.listener.names" default:"" status:"A" doc:"Listeners of these names are not opened: there are no separate controllers. For Kafka's files."`
-	HTTPListen             string        `key:"http.listen" default:":8080" dev:"127.0.0.1:8080" doc:"Address of /metrics, /healthz and /readyz (and, on loopback only, /debug/pprof). off: none."`
+	HTTPListen             string        `key:"http.listen" default:"127.0.0.1:8080" doc:"Address of /metrics, /healthz and /readyz (and, on loopback only, /debug/pprof). off: none."`
 	MaxConnections         int           `key:"max.connections" default:"2147483647" min:"1" status:"K" doc:"Connections served at a time, over all listeners."`
 	MaxConnectionsPerIP    int           `key:"max.connections.per.ip" default:"2147483647" min:"1" status:"K" doc:"Connections served at a time from one address."`
 	ConnectionsMaxIdle     time.Duration `key:"connections.max.idle.ms" default:"10m" unit:"ms" min:"1s" status:"K" doc:"A connection without requests for so long is closed."`

@@ -73,6 +73,7 @@ func openTarget(ctx context.Context) (*target, error) {
 func (b *target) start(ctx context.Context) error {
 	b.cmd = exec.Command(b.bin, "start",
 		"--set", "node.id=1",
+		"--set", "http.listen=off",
 		"--set", "listeners=PLAINTEXT://"+b.bootstrap,
 		"--set", "log.dirs="+b.data,
 		"--set", "num.partitions=3")

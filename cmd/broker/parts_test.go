@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stelemq/stele/broker"
+	"github.com/stelemq/stele/internal/config"
+	"github.com/stelemq/stele/protocol/record"
+)
+
+func TestOrdinalOf_Names(t *testing.T) {
+	for host, want := range map[string]int32{
+		"broker-2": 2, "broker-0": 0, "broker-12.broker.default.svc": 12, "broker": 1, "web-01a": 1, "x-99999999999": 1, "": 1,
+	} {
+		if got := ordinalOf(host); got != want {
+			t.Errorf("%q: %d, want %d", host, got, want)
+		}
+	}
+}
+
+func TestIdentity_RoundTripAndForeignFiles(t *testing.T) {
+	dir := t.TempDir()
+	if _, ok, err := readIdentity(dir); ok || err != nil {
+		t.Fatalf("empty directory: %v %v", ok, err)
+	}
+	want := identity{nodeID: 3, clusterID: "abc"}
+	if err := writeIdentity(dir, want); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok, err := readIdentity(dir); got != want || !ok || err != nil {
+		t.Errorf("read %+v %v %v", got, ok, err)
+	}
+	for name, row := range map[string]struct{ text, want string }{
+		"Kafka's own":   {"#\n#Sat Nov 21 10:00:00 UTC 2026\ncluster.id=x\ndirectory.id=y\nnode.id=4\nversion=1\n", ""},
+		"newer version": {"version=2\nnode.id=1\n", "written by a newer program"},
+		"no id":         {"version=1\n", "restore the file from a backup"},
+		"negative id":   {"version=1\nnode.id=-1\n", "restore the file from a backup"},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, metaName), []byte(row.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := readIdentity(dir)
+		if row.want == "" && err != nil || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
+			t.Errorf("%s: %v, want %q", name, err, row.want)
+		}
+	}
+}
+
+func TestPortHolder_FindsThisProcess(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // the test ends
+	if pid, name := portHolder("/proc", l.Addr().(*net.TCPAddr).Port); pid != os.Getpid() || name == "" {
+		t.Errorf("pid %d (%s), want %d", pid, name, os.Getpid())
+	}
+	if pid, _ := portHolder(t.TempDir(), 9092); pid != 0 {
+		t.Errorf("without /proc: pid %d", pid)
+	}
+}
+
+func TestFreeAddress_TakesTheNextPort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // the test ends
+	busy := l.Addr().String()
+	got, moved := freeAddress(busy)
+	if got == busy || !strings.Contains(moved, "is in use") {
+		t.Errorf("%s moved to %s, said %q", busy, got, moved)
+	}
+	if got, moved := freeAddress("127.0.0.1:0"); got != "127.0.0.1:0" || moved != "" {
+		t.Errorf("port 0 moved to %s, said %q", got, moved)
+	}
+}
+
+func TestNotify_WritesToTheSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // the test ends
+	t.Setenv("NOTIFY_SOCKET", path)
+	notify("READY=1")
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 64)
+	n, err := conn.Read(buf)
+	if err != nil || string(buf[:n]) != "READY=1" {
+		t.Errorf("received %q, %v", buf[:n], err)
+	}
+}
+
+func TestCgroupLimit_LeastOfThePath(t *testing.T) {
+	mount := t.TempDir()
+	self := filepath.Join(mount, "self")
+	for path, text := range map[string]string{
+		"self": "0::/a/b\n", "a/b/memory.max": "max\n", "a/memory.max": "1073741824\n", "memory.max": "2147483648\n",
+	} {
+		full := filepath.Join(mount, path)
+		if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := cgroupLimit(mount, self); got != 1<<30 {
+		t.Errorf("limit %d, want 1 GiB", got)
+	}
+	if got := cgroupLimit(mount, filepath.Join(mount, "none")); got != 0 {
+		t.Errorf("without a control group: %d", got)
+	}
+}
+
+// segmentFile writes n batches of two records each and returns the file and where each batch begins.
+func segmentFile(t *testing.T, n int) (path string, positions []int) {
+	t.Helper()
+	var file []byte
+	for i := range n {
+		var b record.Builder
+		b.Append(record.Record{Timestamp: 1000, Key: []byte("k"), Value: []byte("v\x1b[31m")})
+		b.Append(record.Record{Timestamp: 1001, Headers: []record.Header{{Key: "h", Value: []byte("w")}}})
+		batch, err := b.Build(record.Zstd, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var head [record.PatchLen]byte
+		record.Patch(&head, batch, record.Offset(2*i), 7)
+		positions = append(positions, len(file))
+		file = append(append(file, head[:]...), batch[record.PatchLen:]...)
+	}
+	path = filepath.Join(t.TempDir(), "00000000000000000000.log")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, append(positions, len(file))
+}
+
+func TestLog_DumpAndVerify(t *testing.T) {
+	path, at := segmentFile(t, 3)
+	got := command(t, "log", "dump", path, "--records")
+	if got.code != 0 || strings.Count(got.out, "\n") != 1+3*3 || !strings.Contains(got.out, `key="k" value="v\x1b[31m"`) || strings.ContainsRune(got.out, 0x1b) {
+		t.Errorf("dump: code %d\n%s", got.code, got.out)
+	}
+	if got := command(t, "log", "dump", path, "--json", "--from", "3", "-n", "1"); !strings.Contains(got.out, `"base_offset":2,"last_offset":3,"leader_epoch":7,"count":2,"codec":"zstd"`) || strings.Count(got.out, "\n") != 1 {
+		t.Errorf("dump --json: code %d\n%s", got.code, got.out)
+	}
+	if got := command(t, "log", "verify", "--deep", filepath.Dir(path)); got.code != 0 || !strings.Contains(got.out, "OK") {
+		t.Errorf("verify: code %d\n%s", got.code, got.out)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Cut at every byte of the last batch: a torn tail, never damage.
+	for cut := at[2] + 1; cut < at[3]; cut++ {
+		writeFile(t, path, whole[:cut])
+		if got := command(t, "log", "verify", path); got.code != 0 || !strings.Contains(got.out, "TORN-TAIL") {
+			t.Fatalf("cut at %d: code %d\n%s", cut, got.code, got.out)
+		}
+	}
+	// One bit in the part that the CRC covers, or in the length.
+	for _, pos := range []int{at[1] + 8, at[1] + 21, at[1] + 30, at[2] - 1} {
+		flipped := bytes.Clone(whole)
+		flipped[pos] ^= 0x80
+		writeFile(t, path, flipped)
+		if got := command(t, "log", "verify", path); got.code != 10 || !strings.Contains(got.out, "DAMAGED") {
+			t.Errorf("flipped at %d: code %d\n%s", pos, got.code, got.out)
+		}
+		if got := command(t, "log", "dump", path); got.code != 10 || !strings.Contains(got.err, "after 1 good batches") {
+			t.Errorf("flipped at %d: code %d\n%s", pos, got.code, got.err)
+		}
+	}
+}
+
+func writeFile(t *testing.T, path string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestScanSegment_OverlappingOffsets(t *testing.T) {
+	path, at := segmentFile(t, 2)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, path, append(bytes.Clone(whole), whole[at[1]:]...))
+	var bad *damage
+	if _, err := scanSegment(path, func(int64, record.Batch) error { return nil }); !errors.As(err, &bad) || bad.torn || bad.pos != int64(at[2]) {
+		t.Errorf("error %v, want damage at %d", err, at[2])
+	}
+}
+
+func TestKafkaSettings_HaveKafkasUnits(t *testing.T) {
+	c, err := config.Load(config.Request{DefaultsOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]broker.Setting{}
+	for _, s := range brokerConfig(c).Settings {
+		got[s.Name] = s
+	}
+	for name, want := range map[string]string{
+		"log.roll.ms": "604800000", "log.segment.bytes": "268435456", "log.flush.interval.ms": "9223372036854775807",
+		"min.insync.replicas": "auto", "auto.create.topics.enable": "true", "log.message.timestamp.before.max.ms": "9223372036854775807",
+	} {
+		if got[name].Value != want || got[name].Default != want || got[name].Explicit {
+			t.Errorf("%s: %+v, want %s", name, got[name], want)
+		}
+	}
+}

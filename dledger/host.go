@@ -23,6 +23,7 @@ const (
 	electionTicks = 5
 	heartbeatTick = 2
 	sweepInterval = 50 * time.Millisecond
+	proposers     = 2
 )
 
 // Hooks observe a host; nil functions are skipped. They must not block.
@@ -72,6 +73,7 @@ type Host struct {
 	admission *admission
 	space     *spaceGuard
 	files     *commitlog.FileCache
+	proposals chan *Partition // with something to propose; bounded by proposalsQueued
 
 	ctx    context.Context //nolint:containedctx // the host's lifetime, ended by Close
 	cancel context.CancelFunc
@@ -102,6 +104,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		admission: newAdmission(o.InFlightBytes), files: commitlog.NewFileCache(openFilesMax),
 		space:      &spaceGuard{fs: o.FS, dir: o.Dir, percent: o.ReservePercent},
 		partitions: make(map[ShardID]*Partition), recovered: make(map[shardKey]*shardLog),
+		proposals: make(chan *Partition, proposalsQueued),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := h.open(); err != nil {
@@ -109,6 +112,9 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	}
 	return h, nil
 }
+
+// proposalsQueued bounds the partitions that wait for a proposer; beyond it their producers propose themselves.
+const proposalsQueued = 4096
 
 // openFilesMax bounds the open files of closed segments.
 const openFilesMax = 1024
@@ -147,6 +153,9 @@ func (h *Host) open() error {
 	h.db = newLogDB(h.journal, h.opts.Fatal)
 	if err := h.startNodeHost(); err != nil {
 		return err
+	}
+	for range proposers {
+		h.tasks.Go(h.proposer)
 	}
 	h.tasks.Go(h.sweeper)
 	h.tasks.Go(h.flusher)

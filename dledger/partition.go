@@ -38,9 +38,10 @@ type Partition struct {
 	raftLeader ReplicaID // in term; 0 = unknown
 	noop       Term      // newest term whose no-op has been committed
 	closed     bool
-	sequence   uint32                    // of the newest proposal in term
-	queue      []*pendingAppend          // not yet proposed
-	queueBytes int                       //
+	sequence   uint32           // of the newest proposal in term
+	queue      []*pendingAppend // not yet proposed
+	queueBytes int
+	scheduled  bool                      // a proposer will look at the queue
 	inflight   []*proposal               // proposed, not saved; in order of sequence
 	appendedN  int                       // the first appendedN of inflight stand in the log
 	waiting    []*pendingAppend          // appended, waiting for the high watermark; by offset

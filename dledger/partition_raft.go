@@ -121,7 +121,6 @@ func (p *Partition) reproposeLocked() {
 	}
 	p.reproposed = now
 	for _, pr := range p.inflight[p.appendedN:] {
-		pr.since = time.Now()
 		if p.submitLocked(pr) != nil {
 			return // the sweeper tries again
 		}
@@ -147,7 +146,7 @@ func (p *Partition) saved(index Index) {
 	if n > 0 {
 		p.inflight = slices.Delete(p.inflight, 0, n)
 		p.appendedN -= n
-		p.proposeLocked()
+		p.scheduleLocked()
 	}
 	p.mu.Unlock()
 	p.deliver(due)

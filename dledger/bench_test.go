@@ -96,7 +96,7 @@ func processIO() int64 {
 	if err != nil {
 		return 0
 	}
-	for _, line := range bytes.Split(b, []byte("\n")) {
+	for line := range bytes.SplitSeq(b, []byte("\n")) {
 		if v, ok := bytes.CutPrefix(line, []byte("write_bytes: ")); ok {
 			n, _ := strconv.ParseInt(string(v), 10, 64)
 			return n
@@ -171,7 +171,7 @@ func benchDir(b *testing.B) string {
 	if root == "" {
 		return b.TempDir()
 	}
-	dir, err := os.MkdirTemp(root, "stele-bench-")
+	dir, err := os.MkdirTemp(root, "stele-bench-") //nolint:usetesting // on the file system that was asked for
 	if err != nil {
 		b.Fatal(err)
 	}

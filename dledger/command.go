@@ -80,7 +80,9 @@ func (s *shardLog) executeLocked(r *entryRecord) error {
 			return fmt.Errorf("advance log start of %s: %w", s.dir, err)
 		}
 	case commandExpireProducers:
-		s.log.ExpireProducers(arg)
+		if _, err := s.log.ExpireProducers(arg); err != nil {
+			return fmt.Errorf("expire producers of %s: %w", s.dir, err)
+		}
 	}
 	return nil
 }

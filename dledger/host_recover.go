@@ -58,7 +58,7 @@ func (h *Host) recover() error {
 }
 
 // setAside keeps a damaged journal file for whoever wants to look at it; its readable prefix is used.
-func (h *Host) setAside(d *JournalDamage, replay *journalReplay) error {
+func (h *Host) setAside(d *JournalDamageError, replay *journalReplay) error {
 	h.logger.Error("journal is damaged", "path", d.Path, "position", d.Pos, "error", d.Err)
 	h.hooks.corrupt()
 	b, err := readFile(h.opts.FS, d.Path)

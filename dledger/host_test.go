@@ -21,8 +21,7 @@ func TestMain(m *testing.M) {
 // batchOf builds a batch of n records, optionally of an idempotent producer.
 func batchOf(tb testing.TB, n int, pid int64, epoch int16, seq int32) record.Batch {
 	tb.Helper()
-	b := make([]byte, record.HeaderLen)
-	b = append(b, make([]byte, 20*n)...)
+	b := make([]byte, record.HeaderLen+20*n)
 	putTestHeader(b, n)
 	be := binary.BigEndian
 	be.PutUint64(b[43:], uint64(pid))

@@ -24,21 +24,21 @@ type pendingShard struct {
 	runs     []inlineRun   // oldest first; a later run supersedes an earlier one where they overlap
 }
 
-// JournalDamage is what replay found wrong with a journal file; its readable prefix was used.
-type JournalDamage struct {
+// JournalDamageError is what replay found wrong with a journal file; its readable prefix was used.
+type JournalDamageError struct {
 	Path string
 	Pos  int64
 	Err  error
 }
 
-func (d *JournalDamage) Error() string {
+func (d *JournalDamageError) Error() string {
 	return fmt.Sprintf("dledger: journal %s is damaged at %d: %v", d.Path, d.Pos, d.Err)
 }
 
-func (d *JournalDamage) Unwrap() error { return d.Err }
+func (d *JournalDamageError) Unwrap() error { return d.Err }
 
 // Is makes errors.Is(d, ErrCorrupt) true.
-func (d *JournalDamage) Is(target error) bool { return target == ErrCorrupt }
+func (d *JournalDamageError) Is(target error) bool { return target == ErrCorrupt }
 
 // journalReplay is the outcome of reading a journal directory.
 type journalReplay struct {
@@ -47,7 +47,7 @@ type journalReplay struct {
 	// liveFrom is the oldest sequence that is still needed.
 	liveFrom uint64
 	slots    map[int]bool
-	damage   *JournalDamage
+	damage   *JournalDamageError
 }
 
 type replayFile struct {
@@ -77,7 +77,7 @@ func replayJournal(fsys vfs.FS, dir string) (*journalReplay, error) {
 		case errors.Is(err, ErrUnsupportedVersion):
 			return nil, fmt.Errorf("%s: %w", path, err)
 		case err != nil:
-			out.damage = &JournalDamage{Path: path, Err: err}
+			out.damage = &JournalDamageError{Path: path, Err: err}
 		case seq > 0:
 			files = append(files, replayFile{slot: slot, path: path, seq: seq, oldest: oldest, bytes: b})
 		}
@@ -106,7 +106,7 @@ func (o *journalReplay) checkChain(live []replayFile) {
 	want := live[len(live)-1].oldest
 	for _, f := range live {
 		if f.seq != want {
-			o.damage = &JournalDamage{Path: f.path, Err: fmt.Errorf("the file with sequence %d is missing", want)}
+			o.damage = &JournalDamageError{Path: f.path, Err: fmt.Errorf("the file with sequence %d is missing", want)}
 			if broken != nil {
 				o.damage = broken
 			}
@@ -144,7 +144,7 @@ func (o *journalReplay) fold(f *replayFile, later []replayFile) error {
 		}
 		if fr.kind == frameEnd {
 			if len(later) == 0 && o.damage == nil {
-				o.damage = &JournalDamage{Path: f.path, Pos: pos, Err: errors.New("the file after it is missing")}
+				o.damage = &JournalDamageError{Path: f.path, Pos: pos, Err: errors.New("the file after it is missing")}
 			}
 			return nil
 		}
@@ -157,7 +157,7 @@ func (o *journalReplay) fold(f *replayFile, later []replayFile) error {
 		return nil
 	}
 	if o.damage == nil {
-		o.damage = &JournalDamage{Path: f.path, Pos: pos, Err: errTornFrame}
+		o.damage = &JournalDamageError{Path: f.path, Pos: pos, Err: errTornFrame}
 	}
 	return nil
 }

@@ -67,8 +67,8 @@ func readRaftFile(fsys vfs.FS, dir string, segment record.Offset) (recs []entryR
 	}
 	at := raftHeaderSize
 	for at < len(b) {
-		r, n, err := decodeEntry(b[at:])
-		if err != nil {
+		r, n, torn := decodeEntry(b[at:])
+		if torn != nil {
 			break
 		}
 		recs = supersede(recs, r)

@@ -109,7 +109,6 @@ func rigSpecs() []PartitionSpec {
 type modelShard struct {
 	entries []pb.Entry // entries[i] has index i+1
 	hard    pb.State
-	fence   fence
 	fences  []fence // fences[i]: after entry i+1
 	// upTo is how much of entries has been acknowledged; from what index on an operation in progress may
 	// have removed them.

@@ -66,15 +66,6 @@ func nodeTarget(node int32) string {
 	return fmt.Sprintf("57e1e000-0000-4000-8000-%012x", uint32(node)) //nolint:gosec // node ids are not negative
 }
 
-// targetNode is the inverse of nodeTarget; -1 if target is no node's.
-func targetNode(target string) int32 {
-	var n uint32
-	if _, err := fmt.Sscanf(target, "57e1e000-0000-4000-8000-%012x", &n); err != nil {
-		return -1
-	}
-	return int32(n) //nolint:gosec // as made
-}
-
 // nodeRegistry resolves replicas to nodes.
 type nodeRegistry struct{}
 

@@ -29,7 +29,7 @@ type testBroker struct {
 }
 
 // startBroker runs a broker on a free loopback port until the test ends.
-func startBroker(t *testing.T, change ...func(*Options)) *testBroker {
+func startBroker(t testing.TB, change ...func(*Options)) *testBroker {
 	t.Helper()
 	h := newFakeHost()
 	o := Options{
@@ -73,18 +73,18 @@ func testLogger() *slog.Logger {
 
 // testConn is a client's connection.
 type testConn struct {
-	t  *testing.T
+	t  testing.TB
 	nc net.Conn
 	r  *bufio.Reader
 	id int32
 }
 
-func (b *testBroker) dial(t *testing.T) *testConn {
+func (b *testBroker) dial(t testing.TB) *testConn {
 	t.Helper()
 	return dialAddr(t, b.Addr("").String())
 }
 
-func dialAddr(t *testing.T, addr string) *testConn {
+func dialAddr(t testing.TB, addr string) *testConn {
 	t.Helper()
 	var d net.Dialer
 	nc, err := d.DialContext(t.Context(), "tcp", addr)
@@ -218,12 +218,12 @@ func text(s *string) string {
 }
 
 // batchOf builds a batch of records with these values.
-func batchOf(t *testing.T, values ...string) record.Batch {
+func batchOf(t testing.TB, values ...string) record.Batch {
 	t.Helper()
 	return buildBatch(t, record.None, func(*record.Builder) {}, values...)
 }
 
-func buildBatch(t *testing.T, codec record.Codec, set func(*record.Builder), values ...string) record.Batch {
+func buildBatch(t testing.TB, codec record.Codec, set func(*record.Builder), values ...string) record.Batch {
 	t.Helper()
 	var b record.Builder
 	for _, v := range values {

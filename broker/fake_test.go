@@ -77,7 +77,7 @@ func (h *fakeHost) Propose(_ context.Context, command []byte) ([]byte, error) {
 func (h *fakeHost) IsController() bool { return true }
 
 // log returns the log of a partition once it has been started.
-func (h *fakeHost) log(t *testing.T, topic string, partition int) *fakeLog {
+func (h *fakeHost) log(t testing.TB, topic string, partition int) *fakeLog {
 	t.Helper()
 	tp, ok := h.machine.Image().Topic(topic)
 	if !ok {
@@ -94,7 +94,7 @@ func (h *fakeHost) log(t *testing.T, topic string, partition int) *fakeLog {
 }
 
 // eventually polls until ok.
-func eventually(t *testing.T, ok func() bool) {
+func eventually(t testing.TB, ok func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(10 * time.Second)
 	defer deadline.Stop()
@@ -130,6 +130,7 @@ type fakeLog struct {
 	subs      map[int]chan<- struct{}
 	nextSub   int
 	duplicate record.Offset // answered instead of an append, if positive
+	forget    bool          // batches are answered and not kept
 }
 
 type fakeEpoch struct {
@@ -148,6 +149,9 @@ func (l *fakeLog) Append(_ context.Context, r *dledger.AppendRequest) error {
 	switch {
 	case l.answerErr != nil:
 		res.BaseOffset = record.NoOffset
+	case l.forget:
+		l.acks = l.acks[:0]
+		l.next += record.Offset(r.Batch.Count())
 	case l.duplicate > 0:
 		res.BaseOffset = l.duplicate
 	default:

@@ -253,3 +253,7 @@ func (v *verifier) epochs() {
 		}
 	}
 }
+
+// ErrTorn is what is wrong with bytes at the end of a segment that only begin a batch. A crash leaves
+// them in the last segment, and the next start cuts them.
+var ErrTorn = errTorn

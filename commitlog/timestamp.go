@@ -224,29 +224,35 @@ func (s *segment) maxTimestamp(next record.Offset) (timeEntry, error) {
 	if s.maxKnown {
 		return s.maxTime, nil
 	}
-	e := timeEntry{ts: noTimestamp}
-	if s.times > 0 {
-		var b [timeIndexEntryLen]byte
-		if err := s.readTime(b[:], s.times-1); err != nil {
-			return e, err
-		}
-		e = decodeTimeEntry(b[:])
-		ok, err := s.timeTrue(e)
-		if err != nil {
-			return e, err
-		}
-		if !ok {
-			if err := s.rebuildIndexLocked(next); err != nil {
-				return e, err
-			}
-			if m := s.mem.Load(); m != nil {
-				return m.max(), s.damage
-			}
-			return s.maxTime, nil
-		}
+	e, ok, err := s.lastTimeLocked()
+	if err != nil {
+		return e, err
 	}
-	s.maxTime, s.maxKnown = e, true
-	return e, nil
+	if ok {
+		s.maxTime, s.maxKnown = e, true
+		return e, nil
+	}
+	if err := s.rebuildIndexLocked(next); err != nil {
+		return e, err
+	}
+	if m := s.mem.Load(); m != nil {
+		return m.max(), s.damage
+	}
+	return s.maxTime, nil
+}
+
+// lastTimeLocked reads the last entry of the time index and reports whether it is true.
+func (s *segment) lastTimeLocked() (timeEntry, bool, error) {
+	if s.times == 0 {
+		return timeEntry{ts: noTimestamp}, true, nil
+	}
+	var b [timeIndexEntryLen]byte
+	if err := s.readTime(b[:], s.times-1); err != nil {
+		return timeEntry{}, false, err
+	}
+	e := decodeTimeEntry(b[:])
+	ok, err := s.timeTrue(e)
+	return e, ok, err
 }
 
 func (s *segment) readTime(p []byte, i int) error {

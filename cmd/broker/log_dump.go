@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -60,9 +63,6 @@ type dumpedHeader struct {
 	Value *string `json:"value"`
 }
 
-// errEnough ends a scan.
-var errEnough = errors.New("enough batches")
-
 func newLogDump(s streams) *cobra.Command {
 	d := &logDump{streams: s}
 	cmd := &cobra.Command{
@@ -83,36 +83,57 @@ while a broker runs; what it is writing at that moment may look torn.`,
 
 func (d *logDump) run(path string) error {
 	w := bufio.NewWriter(d.out)
-	printed := 0
+	err := d.dump(w, path)
+	if flushErr := w.Flush(); flushErr != nil {
+		return fmt.Errorf("print: %w", flushErr)
+	}
+	var bad *commitlog.CorruptionError
+	if errors.As(err, &bad) {
+		return &codeError{exitFinding, err}
+	}
+	return err
+}
+
+func (d *logDump) dump(w io.Writer, path string) error {
+	if !isSegment(filepath.Base(path)) {
+		return fmt.Errorf("%s: not a segment: want a name like 00000000000000000000.log", path)
+	}
 	if !d.json {
 		fmt.Fprintf(w, "%-12s %-12s %-9s %-10s %-8s %-7s %-8s %-12s %-10s %s\n",
 			"BASE-OFFSET", "LAST-OFFSET", "EPOCH", "POSITION", "SIZE", "COUNT", "CODEC", "PRODUCER", "SEQUENCE", "MAX-TIMESTAMP")
 	}
-	sum, err := scanSegment(path, func(pos int64, b record.Batch) error {
-		if int64(b.LastOffset()) < d.from {
+	write := d.writeText
+	if d.json {
+		write = d.writeJSON
+	}
+	printed := 0
+	for b, err := range commitlog.Batches(vfs.OS{}, path) {
+		if err == nil {
+			err = b.Err
+		}
+		switch {
+		case err != nil:
+			return &commitlog.CorruptionError{Path: path, Pos: b.Pos, Err: cause(err)}
+		case int64(b.Batch.LastOffset()) < d.from:
+			continue
+		case d.limit > 0 && printed == d.limit:
 			return nil
 		}
-		if d.limit > 0 && printed == d.limit {
-			return errEnough
-		}
 		printed++
-		if d.json {
-			return d.writeJSON(w, pos, b)
+		if err := write(w, b.Pos, b.Batch); err != nil {
+			return &commitlog.CorruptionError{Path: path, Pos: b.Pos, Err: err}
 		}
-		return d.writeText(w, pos, b)
-	})
-	if flushErr := w.Flush(); flushErr != nil {
-		return fmt.Errorf("print: %w", flushErr)
 	}
-	var bad *damage
-	switch {
-	case err == nil || errors.Is(err, errEnough):
-		return nil
-	case errors.As(err, &bad):
-		return &codeError{exitFinding, fmt.Errorf("%s: after %d good batches, %w", path, sum.batches, err)}
-	default:
-		return err
+	return nil
+}
+
+// cause is what is wrong, without the path that is named anyway.
+func cause(err error) error {
+	var bad *commitlog.CorruptionError
+	if errors.As(err, &bad) {
+		return bad.Err
 	}
+	return err
 }
 
 func (d *logDump) writeText(w io.Writer, pos int64, b record.Batch) error {
@@ -135,7 +156,7 @@ func (d *logDump) writeText(w io.Writer, pos int64, b record.Batch) error {
 	}
 	for r, err := range b.Records(maxDecompressed) {
 		if err != nil {
-			return &damage{pos: pos, err: err}
+			return err
 		}
 		fmt.Fprintf(w, "  %-12d %s key=%s value=%s", r.Offset, timeText(r.Timestamp), quoted(r.Key), quoted(r.Value))
 		for _, h := range r.Headers {
@@ -156,15 +177,12 @@ func (d *logDump) writeJSON(w io.Writer, pos int64, b record.Batch) error {
 	if d.records {
 		for r, err := range b.Records(maxDecompressed) {
 			if err != nil {
-				return &damage{pos: pos, err: err}
+				return err
 			}
 			line.Records = append(line.Records, dumpRecord(r))
 		}
 	}
-	if err := json.NewEncoder(w).Encode(line); err != nil {
-		return fmt.Errorf("print: %w", err)
-	}
-	return nil
+	return json.NewEncoder(w).Encode(line)
 }
 
 func dumpRecord(r record.Record) dumpedRecord {

@@ -123,14 +123,14 @@ func TestCreateTopics_DuplicatesAndTheRest(t *testing.T) {
 func TestCreateTopics_AllVersions(t *testing.T) {
 	b := startBroker(t)
 	c := b.dial(t)
-	for v := int16(0); v <= 7; v++ {
+	for v := range int16(8) {
 		name := fmt.Sprint("v", v)
 		req := &kmsg.CreateTopicsRequest{Version: v, TimeoutMillis: 5000, Topics: []kmsg.CreateTopicsRequestTopic{newTopic(name, 1, 1)}}
 		if r := ask[*kmsg.CreateTopicsResponse](c, req); r.Topics[0].ErrorCode != 0 {
 			t.Errorf("create v%d: %+v", v, r.Topics)
 		}
 	}
-	for v := int16(0); v <= 6; v++ {
+	for v := range int16(7) {
 		name := fmt.Sprint("v", v)
 		req := &kmsg.DeleteTopicsRequest{Version: v, TimeoutMillis: 5000, TopicNames: []string{name}, Topics: []kmsg.DeleteTopicsRequestTopic{{Topic: &name}}}
 		if v >= 6 {
@@ -200,7 +200,7 @@ func TestCreatePartitions_Codes(t *testing.T) {
 	if r := grow(3, false, twice, twice); len(r) != 1 || r[0].ErrorCode != int16(protocol.InvalidRequest) {
 		t.Errorf("%+v", r)
 	}
-	for v := int16(0); v <= 3; v++ {
+	for v := range int16(4) {
 		if r := grow(v, false, kmsg.CreatePartitionsRequestTopic{Topic: "t", Count: 3 + int32(v)}); r[0].ErrorCode != 0 {
 			t.Errorf("v%d: %+v", v, r)
 		}
@@ -214,7 +214,7 @@ func TestInitProducerID(t *testing.T) {
 	b := startBroker(t)
 	c := b.dial(t)
 	seen := map[int64]bool{}
-	for v := int16(0); v <= 5; v++ {
+	for v := range int16(6) {
 		for range 300 { // more than a block in all
 			r := ask[*kmsg.InitProducerIDResponse](c, &kmsg.InitProducerIDRequest{Version: v, ProducerID: -1, ProducerEpoch: -1})
 			if r.ErrorCode != 0 || r.ProducerEpoch != 0 || seen[r.ProducerID] {
@@ -251,7 +251,7 @@ func TestDescribeConfigs_SourcesAndSynonyms(t *testing.T) {
 	})
 	c := b.dial(t)
 	c.createTopic("t", 1, "flush.messages", "9")
-	for v := int16(0); v <= 4; v++ {
+	for v := range int16(5) {
 		req := &kmsg.DescribeConfigsRequest{Version: v, IncludeSynonyms: true, IncludeDocumentation: true, Resources: []kmsg.DescribeConfigsRequestResource{
 			{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "t"},
 			{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "t", ConfigNames: []string{"retention.ms", "no.such"}},
@@ -314,7 +314,7 @@ func TestDescribeConfigs_SourcesAndSynonyms(t *testing.T) {
 func TestDescribeCluster(t *testing.T) {
 	b := startBroker(t)
 	c := b.dial(t)
-	for v := int16(0); v <= 2; v++ {
+	for v := range int16(3) {
 		r := ask[*kmsg.DescribeClusterResponse](c, &kmsg.DescribeClusterRequest{Version: v, EndpointType: 1, IncludeClusterAuthorizedOperations: true})
 		if r.ErrorCode != 0 || r.ClusterID != b.ClusterID() || r.ControllerID != 1 || len(r.Brokers) != 1 || r.ClusterAuthorizedOperations <= 0 {
 			t.Errorf("v%d: %+v", v, r)

@@ -47,13 +47,6 @@ func (b *budget) take(ctx context.Context, n int64) error {
 	}
 }
 
-// add takes n bytes without waiting.
-func (b *budget) add(n int64) {
-	b.mu.Lock()
-	b.used += n
-	b.mu.Unlock()
-}
-
 // give returns n bytes.
 func (b *budget) give(n int64) {
 	b.mu.Lock()

@@ -22,22 +22,22 @@ type bufferPool struct {
 	classes [maxClass + 1]sync.Pool
 }
 
-// buffer is a pooled byte slice with a reference count; it goes back when the last reference is
-// released.
+// buffer is a pooled byte slice with one owner at a time, who releases it: a slot, until its answer is
+// written and, for Produce, every append has been answered (produceCall counts them).
 type buffer struct {
 	b     []byte
-	refs  atomic.Int32
-	class int // 0: not pooled
+	out   atomic.Bool // not in the pool
+	class int         // 0: not pooled
 	lost  atomic.Bool
 	pool  *bufferPool
 }
 
-// get returns a buffer of n bytes with one reference; its contents are undefined.
+// get returns a buffer of n bytes; its contents are undefined.
 func (p *bufferPool) get(n int) *buffer {
 	class := max(minClass, bits.Len(uint(max(n, 1)-1)))
 	if class > maxClass {
 		buf := &buffer{b: make([]byte, n), pool: p}
-		buf.refs.Store(1)
+		buf.out.Store(true)
 		return buf
 	}
 	buf, _ := p.classes[class].Get().(*buffer)
@@ -45,22 +45,16 @@ func (p *bufferPool) get(n int) *buffer {
 		buf = &buffer{b: make([]byte, 1<<class), class: class, pool: p}
 	}
 	buf.b = buf.b[:n]
-	buf.refs.Store(1)
+	buf.out.Store(true)
 	return buf
 }
-
-// retain adds a reference.
-func (b *buffer) retain() { b.refs.Add(1) }
 
 // abandon keeps the bytes out of the pool for ever: somebody may still read them.
 func (b *buffer) abandon() { b.lost.Store(true) }
 
-// release drops a reference.
+// release gives the buffer back.
 func (b *buffer) release() {
-	switch n := b.refs.Add(-1); {
-	case n > 0:
-		return
-	case n < 0:
+	if !b.out.Swap(false) {
 		panic("broker: buffer released twice")
 	}
 	if b.class == 0 || b.lost.Load() {

@@ -159,8 +159,8 @@ func (l *fakeLog) Append(_ context.Context, r *dledger.AppendRequest) error {
 		var head [record.PatchLen]byte
 		record.Patch(&head, r.Batch, l.next, l.leader.Epoch)
 		copy(stored, head[:])
-		l.batches = append(l.batches, record.Batch(stored))
-		l.next = record.Batch(stored).NextOffset()
+		l.batches = append(l.batches, stored)
+		l.next = stored.NextOffset()
 	}
 	done := func() { r.Done(res) }
 	if l.hold {

@@ -43,7 +43,7 @@ func TestGotcha01_ApiVersionsAboveOursIsAnsweredInVersion0(t *testing.T) {
 func TestGotcha01_ApiVersionsInAllVersions(t *testing.T) {
 	b := startBroker(t)
 	c := b.dial(t)
-	for v := int16(0); v <= 5; v++ {
+	for v := range int16(6) {
 		req := &kmsg.ApiVersionsRequest{Version: v, ClientSoftwareName: "franz-go", ClientSoftwareVersion: "1.2.3", NodeID: -1}
 		r := ask[*kmsg.ApiVersionsResponse](c, req)
 		if r.ErrorCode != 0 || len(r.ApiKeys) != 13 || len(r.SupportedFeatures)+len(r.FinalizedFeatures) != 0 {
@@ -117,7 +117,7 @@ func TestGotcha04_MetadataTellsNoTopicsFromAllTopics(t *testing.T) {
 	c := b.dial(t)
 	c.createTopic("a", 1)
 	c.createTopic("b", 2)
-	for v := int16(0); v <= 13; v++ {
+	for v := range int16(14) {
 		empty := ask[*kmsg.MetadataResponse](c, &kmsg.MetadataRequest{Version: v, Topics: []kmsg.MetadataRequestTopic{}})
 		if want := map[bool]int{true: 2, false: 0}[v == 0]; len(empty.Topics) != want {
 			t.Errorf("v%d: %d topics for an empty list", v, len(empty.Topics))
@@ -404,7 +404,7 @@ func TestGotcha18_OldFormatsAreRefusedInTheirOwnVersion(t *testing.T) {
 	b := startBroker(t)
 	c := b.dial(t)
 	c.createTopic("t", 1)
-	for v := int16(0); v < 3; v++ {
+	for v := range int16(3) {
 		req := produceRequest("t", 0, []byte("an old message set"))
 		req.Version = v
 		p := ask[*kmsg.ProduceResponse](c, req).Topics[0].Partitions[0]
@@ -441,7 +441,7 @@ func TestGotcha19_CompressedBatchesPassUntouched(t *testing.T) {
 	binary.BigEndian.PutUint32(raw[8:], uint32(len(raw)-12))
 	binary.BigEndian.PutUint16(raw[21:], uint16(record.Snappy))
 	binary.BigEndian.PutUint32(raw[17:], record.CRC(0, raw[21:]))
-	send(record.Batch(raw))
+	send(raw)
 	r := ask[*kmsg.FetchResponse](c, fetchRequest(12, "t", [16]byte{}, 0, 0))
 	if got := r.Topics[0].Partitions[0].RecordBatches; !bytes.Equal(got, want) {
 		t.Errorf("%d bytes differ from the %d sent", len(got), len(want))

@@ -198,14 +198,11 @@ func (k *call) prepareTopics(req *kmsg.MetadataRequest) {
 	var leaderless []metadata.TopicID
 	for i := range req.Topics {
 		want := &req.Topics[i]
-		var t *metadata.Topic
-		ok := false
+		t, ok := image.TopicByID(want.TopicID)
 		if want.Topic != nil {
 			if t, ok = image.Topic(*want.Topic); !ok {
 				missing = append(missing, *want.Topic)
 			}
-		} else {
-			t, ok = image.TopicByID(want.TopicID)
 		}
 		if ok && len(leaderless) < awaitedTopics && k.b.partitions.leaderExpected(t) {
 			leaderless = append(leaderless, t.ID)

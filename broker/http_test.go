@@ -56,7 +56,9 @@ func TestMetrics_AreThereAndClean(t *testing.T) {
 	c := b.dial(t)
 	c.createTopic("t", 1)
 	c.produce("t", 0, batchOf(t, "a", "b"))
-	produceCode(c, "t", nil, nil)
+	if code, _ := produceCode(c, "t", nil, nil); code != protocol.InvalidRecord {
+		t.Error(code)
+	}
 	ask[*kmsg.FetchResponse](c, fetchRequest(12, "t", [16]byte{}, 0, 0))
 	ask[*kmsg.ApiVersionsResponse](c, &kmsg.ApiVersionsRequest{Version: 3, ClientSoftwareName: "x", ClientSoftwareVersion: "1"})
 	gone := b.dial(t)
@@ -137,7 +139,11 @@ func TestMetrics_ScrapeOfManyPartitionsIsQuick(t *testing.T) {
 	c.createTopic("t", 5000)
 	const limit = 100 * time.Millisecond
 	best := time.Hour
-	for range 50 { // others may be using the machine
+	tries := 50 // others may be using the machine
+	if checked {
+		tries = 1
+	}
+	for range tries {
 		began := time.Now()
 		if _, err := b.gatherer.Gather(); err != nil {
 			t.Fatal(err)

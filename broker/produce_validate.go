@@ -144,7 +144,6 @@ func (b *Broker) timestampBounds(settings *topicconfig.Values) (earliest, latest
 // another codec. It returns the batch itself where nothing is to be changed; the request's bytes never
 // are. appendTime is -1 unless the topic has LogAppendTime.
 func (b *Broker) rewrite(batch record.Batch, settings *topicconfig.Values) (stored record.Batch, copied *buffer, appendTime int64, refused *badBatch) {
-	appendTime = -1
 	if settings.Compression != "producer" {
 		codec, err := record.ParseCodec(settings.Compression)
 		if err != nil {

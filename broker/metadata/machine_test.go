@@ -319,7 +319,7 @@ func (mod *model) check(t *testing.T, i *Image) {
 func TestPlace_SpreadsLeadersReplicasAndRacks(t *testing.T) {
 	m := NewMachine()
 	for n := range int32(6) {
-		do(t, m, &RegisterBroker{Node: n, Rack: string(rune('a' + n/2)), Endpoints: []Endpoint{{}}})
+		do(t, m, &RegisterBroker{Node: n, Rack: fmt.Sprint("rack ", n/2), Endpoints: []Endpoint{{}}})
 	}
 	replicas, refused := Place(m.Image(), 60, 3)
 	if refused != nil {

@@ -106,7 +106,7 @@ func (n *node) serve(ctx context.Context, h *dledger.Host, machine *metadata.Mac
 	settings.ClusterID = n.id.clusterID
 	var err error
 	n.broker, err = broker.New(broker.Options{
-		NodeID: n.id.nodeID, Listeners: listenersOf(n.config), Host: host{h}, Metadata: machine, Config: settings,
+		NodeID: n.id.nodeID, Listeners: listenersOf(n.config), Host: broker.DLedger(h), Metadata: machine, Config: settings,
 		Logger: n.logger, Version: b.Version, Revision: b.Revision,
 	})
 	if err != nil {

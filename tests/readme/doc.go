@@ -1,0 +1,2 @@
+// Package readme runs what the README tells a newcomer to type. It has no code besides its tests.
+package readme

@@ -78,9 +78,6 @@ func (l *Log) DeleteSegmentsBelow(o record.Offset) (deleted []record.Offset, err
 // was taken where the first kept segment begins. Caller holds env.derivedMu.
 func (l *Log) keepStateOf(base record.Offset) error {
 	if slices.ContainsFunc(l.pending, func(p snapshot) bool { return p.at <= base }) {
-		if err := l.syncSegments(*l.segments.Load()); err != nil {
-			return err
-		}
 		if err := l.checkpointLocked(); err != nil {
 			return err
 		}

@@ -191,8 +191,19 @@ func (b *Broker) Run(ctx context.Context) error {
 			cancel(fmt.Errorf("metadata: %w", err))
 		}
 	})
+	registered := make(chan struct{})
+	wg.Go(func() {
+		defer close(registered)
+		b.register(ctx, s, cancel)
+	})
+	// Who connects now waits in the listener's backlog until Metadata can name this broker. Without a
+	// quorum of the metadata that may take long: what this broker leads is served all the same.
+	select {
+	case <-registered:
+	case <-time.After(registerWait):
+	case <-ctx.Done():
+	}
 	s.serve()
-	wg.Go(func() { b.register(ctx, s, cancel) })
 
 	<-ctx.Done()
 	cause := context.Cause(ctx)
@@ -207,6 +218,9 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	return cause
 }
+
+// registerWait is how long the first connections wait for the broker's registration.
+const registerWait = 2 * time.Second
 
 // register makes this broker known to the cluster.
 func (b *Broker) register(ctx context.Context, s *server, fail context.CancelCauseFunc) {

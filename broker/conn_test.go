@@ -1,12 +1,16 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"log/slog"
 	"net"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -312,5 +316,21 @@ func TestBudget_LetsOneLargeThroughAndKeepsOrder(t *testing.T) {
 	b.give(5)
 	if b.used != 0 {
 		t.Fatal(b.used)
+	}
+}
+
+func TestServer_WarnsOnceOfALoopbackAddress(t *testing.T) {
+	var out bytes.Buffer
+	b := &Broker{log: slog.New(slog.NewTextHandler(&out, nil))}
+	s := &server{b: b}
+	for host, want := range map[string]int{"localhost": 1, "127.0.0.1": 1, "::1": 1, "example.test": 0, "10.0.0.1": 0} {
+		out.Reset()
+		l := &listener{host: host, port: 9092}
+		for _, remote := range []string{"127.0.0.1", "10.0.0.7", "10.0.0.8"} {
+			s.warnOfLoopback(l, netip.MustParseAddr(remote))
+		}
+		if got := strings.Count(out.String(), "advertised.listeners"); got != want {
+			t.Errorf("%s: %d warnings", host, got)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stelemq/stele/broker/metadata"
@@ -30,6 +31,8 @@ type listener struct {
 	// host and port are what is advertised.
 	host string
 	port int32
+	// warned: it has been said that the advertised address leads clients astray.
+	warned atomic.Bool
 }
 
 // server accepts connections and keeps count of them.
@@ -153,10 +156,23 @@ func (s *server) admit(l *listener, nc net.Conn) {
 	s.perIP[remote]++
 	s.mu.Unlock()
 	s.b.metrics.connectionOpened(l.Name)
+	s.warnOfLoopback(l, remote)
 	s.wg.Go(func() {
 		c.serve()
 		s.forget(c)
 	})
+}
+
+// warnOfLoopback says once that clients on other machines are told to connect to themselves.
+func (s *server) warnOfLoopback(l *listener, remote netip.Addr) {
+	advertised, err := netip.ParseAddr(l.host)
+	if loopback := l.host == "localhost" || err == nil && advertised.IsLoopback(); !loopback || remote.IsLoopback() {
+		return
+	}
+	if l.warned.CompareAndSwap(false, true) {
+		s.b.log.Warn("a client on another machine will be told to connect to this machine's loopback address; set advertised.listeners",
+			"listener", l.Name, "client", remote, "advertised", net.JoinHostPort(l.host, strconv.Itoa(int(l.port))))
+	}
 }
 
 func (s *server) forget(c *conn) {

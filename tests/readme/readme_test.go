@@ -69,8 +69,8 @@ func newStage(t *testing.T) *stage {
 		t.Skip("make is missing")
 	}
 	s := &stage{dir: t.TempDir(), bin: t.TempDir(), port: freePort(t)}
-	real := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", real+"/", "./cmd/...")
+	programs := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", programs+"/", "./cmd/...")
 	build.Dir = repo
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -83,7 +83,7 @@ func newStage(t *testing.T) *stage {
 		}
 		write(t, filepath.Join(s.dir, name), string(text), 0o600)
 	}
-	head := fmt.Sprintf("#!/bin/bash\nREAL=%q PORT=%s REPO=%q MAKE=%q KCAT=%q IFS=$'\\n'\n", real, s.port, repo, mk, kcat)
+	head := fmt.Sprintf("#!/bin/bash\nREAL=%q PORT=%s REPO=%q MAKE=%q KCAT=%q IFS=$'\\n'\n", programs, s.port, repo, mk, kcat)
 	for line := range strings.Lines(strings.TrimSpace(shims)) {
 		name, body, _ := strings.Cut(line, ":")
 		write(t, filepath.Join(s.bin, name), head+strings.TrimSpace(body)+"\n", 0o700)

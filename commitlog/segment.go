@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/stelemq/stele/internal/vfs"
@@ -80,7 +81,11 @@ func (s *segment) preallocate(f vfs.File, pos, n, limit int64) error {
 		step = firstAllocation
 	}
 	to := max(pos+n, min(max(s.allocated, pos)+step, limit))
-	if err := f.Preallocate(pos, to-pos); err != nil {
+	err := f.Preallocate(pos, to-pos)
+	if errors.Is(err, syscall.ENOSPC) {
+		err = nil // less than a whole step is free: the write itself may still fit, or says that it does not
+	}
+	if err != nil {
 		return fmt.Errorf("preallocate: %w", err)
 	}
 	s.allocated = to

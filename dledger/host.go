@@ -147,6 +147,9 @@ func (h *Host) open() error {
 	if h.unlock, err = fsys.Lock(filepath.Join(h.opts.Dir, ".lock")); err != nil {
 		return fmt.Errorf("lock %s: %w", h.opts.Dir, err)
 	}
+	if err := keepReserve(fsys, h.opts.Dir); err != nil {
+		return err
+	}
 	if err := h.recover(); err != nil {
 		return err
 	}
@@ -205,6 +208,7 @@ func (h *Host) startNodeHost() error {
 		NodeHostID:          nodeTarget(h.opts.NodeID),
 		SystemEventListener: h.events,
 		Expert: config.ExpertConfig{
+			FS:           newRaftFS(),
 			LogDBFactory: logDBFactory{h.db}, TransportFactory: tf, NodeRegistryFactory: nodeRegistry{},
 			LogDB: config.GetTinyMemLogDBConfig(),
 			Engine: config.EngineConfig{

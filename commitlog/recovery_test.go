@@ -404,3 +404,13 @@ func readDamaged(t *testing.T, o commitlog.Options, cfg commitlog.Config, end co
 	}
 	return nil
 }
+
+func TestOpenRecovery_MetadataIsDurableAtOnce(t *testing.T) {
+	fs := newFS(t)
+	o := options(fs)
+	must(t, open(t, o).Close())
+	o.FS, o.TopicID = fs.CrashClone(vfs.Crash{}), [16]byte{}
+	if got := open(t, o).TopicID(); got != options(fs).TopicID {
+		t.Fatalf("topic id %x", got)
+	}
+}

@@ -69,7 +69,7 @@ func readRaftFile(fsys vfs.FS, dir string, segment record.Offset) (recs []entryR
 	for at < len(b) {
 		r, n, torn := decodeEntry(b[at:])
 		if torn != nil {
-			break
+			return recs, int64(at), nil //nolint:nilerr // a torn end is judged against the journal's checkpoint
 		}
 		recs = supersede(recs, r)
 		at += n

@@ -14,7 +14,9 @@ type cappedFS struct {
 	free atomic.Uint64
 }
 
-func (c *cappedFS) Free(string) (available, total uint64, err error) { return c.free.Load(), 1 << 30, nil }
+func (c *cappedFS) Free(string) (available, total uint64, err error) {
+	return c.free.Load(), 1 << 30, nil
+}
 
 func TestAppend_RefusedOnAFullDiskUntilSpaceReturns(t *testing.T) {
 	fsys := &cappedFS{}

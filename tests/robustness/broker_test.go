@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -54,14 +55,11 @@ func newNode(t *testing.T) *node {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the broker: %v\n%s", err, out)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.addr = l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	n.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	if n.log, err = os.Create(filepath.Join(dir, "broker.log")); err != nil {
 		t.Fatal(err)
 	}
@@ -198,4 +196,19 @@ func sizes(dir string) string {
 		return nil
 	})
 	return b.String()
+}
+
+// freePort returns a port of 127.0.0.1 that nobody listens on. It lies below the range from which the kernel takes
+// the ports of clients: there, a client that waits for the broker to come back might connect to itself and keep the
+// broker from listening.
+func freePort() (int, error) {
+	var err error
+	for range 100 {
+		port := 20_000 + rand.IntN(12_000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, err
 }

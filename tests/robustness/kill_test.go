@@ -25,8 +25,8 @@ var (
 // How a workload is checked and how long things may take.
 const (
 	partitions = 6
-	// serveTimeout is how long a killed broker may take to acknowledge again.
-	serveTimeout = 30 * time.Second
+	// serveTimeout is how long a killed broker may take to acknowledge again; Kafka alone needs 20 s and more.
+	serveTimeout = 90 * time.Second
 	// finishTimeout is for what is unresolved, and for reading everything.
 	finishTimeout = 60 * time.Second
 	// perRound is the least number of values that each round must see acknowledged before the kill.

@@ -54,10 +54,10 @@ compat: build ## foreign clients against a running broker
 	cd tests/compat && $(GO) test -count=1 ./...
 
 robustness: build ## kill -9 and checks of what was acknowledged, all rounds
-	cd tests/robustness && $(GO) test $(ROBUSTNESS) -timeout 60m ./...
+	$(GO) test -tags robustness $(ROBUSTNESS) -timeout 60m -v ./tests/robustness
 
 robustness-short: build ## the rounds that fit a continuous integration run
-	cd tests/robustness && $(GO) test $(ROBUSTNESS) -short -timeout 15m ./...
+	$(GO) test -tags robustness $(ROBUSTNESS) -short -timeout 15m -v ./tests/robustness
 
 docs: ## regenerate what is generated: docs/config.md, configs/full-reference.yaml
 	$(GO) test ./internal/config -run 'TestGenerated' -update

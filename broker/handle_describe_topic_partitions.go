@@ -14,7 +14,7 @@ import (
 // Behaviour: topics by name in order, all where none is named, in pages: an answer holds as many
 // partitions as the client wants, 2000 at most, and a cursor to go on from.
 //
-// Not implemented: eligible leader replicas, null as in a cluster without that feature.
+// Not implemented: eligible leader replicas, empty as in a cluster without that feature.
 
 // describePartitionsMax is Kafka's max.request.partition.size.limit.
 const describePartitionsMax = 2000
@@ -99,6 +99,8 @@ func (k *call) topicPartitions(image *metadata.Image, t *metadata.Topic, first i
 		out.Partitions = append(out.Partitions, kmsg.DescribeTopicPartitionsResponseTopicPartition{
 			ErrorCode: int16(s.code), Partition: int32(i), LeaderID: s.leader, LeaderEpoch: s.epoch, //nolint:gosec // bounded by the metadata
 			Replicas: s.replicas, ISR: s.isr, OfflineReplicas: s.offline,
+			// Empty, not null: Java's admin client reads the lists without looking.
+			EligibleLeaderReplicas: []int32{}, LastKnownELR: []int32{},
 		})
 	}
 	return out

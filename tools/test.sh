@@ -40,14 +40,16 @@ make -s build
 step "vet and lint"
 make -s lint
 
-step "tests with the race detector and invariants"
-make -s unit
-
-step "foreign clients"
+step "install foreign clients"
 if ! tests/compat/install.sh; then
 	[ "${CI:-}" != true ] || exit 1
 	echo "Tests of the clients that are missing are skipped; with CI=true they would fail."
 fi
+
+step "tests with the race detector and invariants"
+make -s unit
+
+step "foreign clients"
 make -s compat
 
 if [ -d tests/robustness ]; then

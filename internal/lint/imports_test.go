@@ -64,6 +64,7 @@ func layers() []layer {
 		{"cmd/producer", []string{"client", "protocol/record", "internal/"}},
 		{"cmd/consumer", []string{"client", "protocol/record", "internal/"}},
 		{"internal/", []string{"internal/", "protocol/record"}},
+		{"tests/robustness", []string{"tests/robustness/"}}, // judges the product without sharing its code
 	}
 }
 
@@ -74,7 +75,7 @@ func owners() map[string][]string {
 		"github.com/segmentio/kafka-go": {"client"},
 		"github.com/spf13/viper":        {"internal/config"},
 		"github.com/spf13/cobra":        {"cmd", "internal/cli"},
-		"github.com/twmb/franz-go":      {"protocol", "broker", "client"},
+		"github.com/twmb/franz-go":      {"protocol", "broker", "client", "tests"},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -191,12 +192,17 @@ func (b *target) tail() string {
 // repository returns the root of this repository: the tests run two levels below it.
 func repository() (string, error) { return filepath.Abs("../..") }
 
-// freePort returns a port of 127.0.0.1 that nobody listened on a moment ago.
+// freePort returns a port of 127.0.0.1 that nobody listens on. It lies below the range from which the kernel takes
+// the ports of clients: there, a client that waits for the broker to come back might connect to itself and keep the
+// broker from listening.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	var err error
+	for range 100 {
+		port := 20_000 + rand.IntN(12_000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer quietly(l)
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, err
 }

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// envAsProgram makes the test binary the program itself.
+const envAsProgram = "BROKER_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envAsProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// process is a broker in a process of its own, watched as a service manager watches it.
+type process struct {
+	cmd   *exec.Cmd
+	errs  *buffer
+	state *net.UnixConn
+}
+
+func startProcess(t *testing.T, dir string) *process {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	state, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{errs: &buffer{}, state: state}
+	p.cmd = exec.CommandContext(t.Context(), os.Args[0], "start", "--set", "log.dirs="+dir, //nolint:gosec // this very program
+		"--set", "listeners=PLAINTEXT://127.0.0.1:0", "--set", "http.listen=off", "--set", "storage.reject.percent=0")
+	p.cmd.Env = append(os.Environ(), envAsProgram+"=1", "NOTIFY_SOCKET="+path)
+	p.cmd.Stderr = p.errs
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		_ = state.Close()
+	})
+	p.expect(t, "READY=1")
+	return p
+}
+
+// expect waits for a message to the service manager.
+func (p *process) expect(t *testing.T, want string) {
+	t.Helper()
+	if err := p.state.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 256)
+	n, err := p.state.Read(buf)
+	if err != nil || string(buf[:n]) != want {
+		t.Fatalf("the service manager hears %q, %v, want %q\n%s", buf[:n], err, want, p.errs)
+	}
+}
+
+func TestProcess_TermKillAndRestart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	p := startProcess(t, dir)
+	first, ok, err := readIdentity(dir)
+	if err != nil || !ok || first.clusterID == "" {
+		t.Fatalf("identity %+v %v %v", first, ok, err)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.cmd.Wait() // killed
+	p = startProcess(t, dir)
+	if again, _, err := readIdentity(dir); again != first {
+		t.Errorf("after kill -9: %+v %v, before %+v", again, err, first)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(t, "STOPPING=1")
+	if err := p.cmd.Wait(); err != nil || !strings.Contains(p.errs.String(), "data is kept in "+dir) {
+		t.Errorf("ended with %v:\n%s", err, p.errs)
+	}
+}

@@ -33,7 +33,7 @@ vet: ## go vet
 	$(GO) vet ./...
 
 lint: vet ## go vet and golangci-lint
-	$(GOLANGCI) run ./...
+	$(GOLANGCI) run --allow-parallel-runners ./...
 
 fmt: ## format in place
 	$(GOFUMPT) -w .
@@ -50,13 +50,13 @@ bench: ## Go benchmarks, six runs each, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -count=6 ./... | tee bench.out
 	$(BENCHSTAT) bench.out
 
-compat: build ## foreign clients against a running broker
+compat: ## foreign clients against a running broker
 	cd tests/compat && $(GO) test -count=1 ./...
 
-robustness: build ## kill -9 and checks of what was acknowledged, all rounds
+robustness: ## kill -9 and checks of what was acknowledged, all rounds
 	$(GO) test -tags robustness $(ROBUSTNESS) -timeout 60m -v ./tests/robustness
 
-robustness-short: build ## the rounds that fit a continuous integration run
+robustness-short: ## the rounds that fit a continuous integration run
 	$(GO) test -tags robustness $(ROBUSTNESS) -short -timeout 15m -v ./tests/robustness
 
 docs: ## regenerate what is generated: docs/config.md, configs/full-reference.yaml

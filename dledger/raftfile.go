@@ -63,7 +63,7 @@ func readRaftFile(fsys vfs.FS, dir string, segment record.Offset) (recs []entryR
 		if errors.Is(err, ErrUnsupportedVersion) {
 			return nil, 0, fmt.Errorf("%s: %w", name, err)
 		}
-		return nil, 0, nil //nolint:nilerr // nothing readable: judged against the journal's checkpoint
+		return nil, 0, nil // nothing readable: judged against the journal's checkpoint
 	}
 	at := raftHeaderSize
 	for at < len(b) {
@@ -74,7 +74,7 @@ func readRaftFile(fsys vfs.FS, dir string, segment record.Offset) (recs []entryR
 		recs = supersede(recs, r)
 		at += n
 	}
-	return recs, int64(at), nil
+	return recs, int64(at), nil //nolint:nilerr // a torn record ends the file: judged against the journal
 }
 
 // supersede adds r to contiguous records, dropping those at and after its index.

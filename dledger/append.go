@@ -27,6 +27,7 @@ const (
 type pendingAppend struct {
 	batch    record.Batch
 	acks     Acks
+	arrived  time.Time
 	deadline time.Time
 	done     func(AppendResult) // nil once called
 	base     record.Offset      // once appended
@@ -70,9 +71,10 @@ func (p *Partition) Append(ctx context.Context, r *AppendRequest) error {
 		p.bytes.release(n)
 		return err
 	}
+	now := time.Now()
 	a := &pendingAppend{
 		batch: r.Batch, acks: r.Acks, done: r.Done, bytes: n, base: record.NoOffset,
-		deadline: time.Now().Add(r.Timeout),
+		arrived: now, deadline: now.Add(r.Timeout),
 	}
 	p.pendingN.Add(1)
 	due, err := p.enqueue(a)
@@ -241,6 +243,9 @@ func (p *Partition) answerLocked(a *pendingAppend, err error, due []answer) []an
 func (p *Partition) deliver(due []answer) {
 	for i := range due {
 		due[i].fn(due[i].res)
+		if a := due[i].a; due[i].res.Err == nil && a.acks == AcksAll && !a.arrived.IsZero() {
+			p.host.metrics.proposal.Observe(time.Since(a.arrived).Seconds())
+		}
 		p.release(due[i].a.bytes)
 		p.pendingN.Add(-1)
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -123,9 +125,8 @@ func benchPartition(b *testing.B, durable bool, parts, size int) {
 	if durable {
 		flush = 1
 	}
-	var fsyncs atomic.Int64
 	h, ps := startHost(b, benchDir(b), parts, flush, Options{
-		Hooks: Hooks{Fsync: func(time.Duration) { fsyncs.Add(1) }}, Fatal: func(err error) { b.Fatalf("fatal: %v", err) },
+		Fatal: func(err error) { b.Fatalf("fatal: %v", err) },
 	})
 	batch := benchBatch(size)
 	b.SetBytes(int64(size))
@@ -157,7 +158,11 @@ func benchPartition(b *testing.B, durable bool, parts, size int) {
 	wg.Wait()
 	b.StopTimer()
 	stored := float64(b.N) * float64(size)
-	b.ReportMetric(float64(fsyncs.Load())/b.Elapsed().Seconds(), "fsyncs/s")
+	var m dto.Metric
+	if err := h.metrics.fsync.Write(&m); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(m.GetHistogram().GetSampleCount())/b.Elapsed().Seconds(), "fsyncs/s")
 	if err := h.Close(); err != nil {
 		b.Fatal(err)
 	}

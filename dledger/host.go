@@ -12,6 +12,7 @@ import (
 
 	"github.com/lni/dragonboat/v4"
 	"github.com/lni/dragonboat/v4/config"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stelemq/stele/commitlog"
 	"github.com/stelemq/stele/internal/vfs"
@@ -25,16 +26,6 @@ const (
 	sweepInterval = 50 * time.Millisecond
 	proposers     = 2
 )
-
-// Hooks observe a host; nil functions are skipped. They must not block.
-type Hooks struct {
-	// Fsync: one journal or segment sync took d.
-	Fsync func(d time.Duration)
-	// Corrupt: a read found bytes that do not match their checksum.
-	Corrupt func()
-	// LeaderChanged: a partition has another leader or term.
-	LeaderChanged func()
-}
 
 // Options configure a Host.
 type Options struct {
@@ -56,14 +47,15 @@ type Options struct {
 	ReservePercent int64
 	// ProducerExpiry is how long an idempotent producer is remembered after its last batch; 0 = 24 h.
 	ProducerExpiry time.Duration
-	Hooks          Hooks
+	// Registerer takes the metrics; nil = nobody does.
+	Registerer prometheus.Registerer
 }
 
 // Host runs this node's replicas and its part of the metadata group. All methods are safe for concurrent use.
 type Host struct {
 	opts      Options
 	logger    *slog.Logger
-	hooks     hostHooks
+	metrics   *metrics
 	unlock    func() error
 	journal   *journal
 	db        *logDB
@@ -87,25 +79,18 @@ type Host struct {
 	closed     bool
 }
 
-type hostHooks struct{ Hooks }
-
-func (h hostHooks) corrupt() {
-	if h.Corrupt != nil {
-		h.Corrupt()
-	}
-}
-
 // Open locks the directory, recovers what a crash left, and starts this node's part of the metadata group. The
 // partitions are started one by one, by StartPartition. Errors: vfs.ErrLocked, ErrUnsupportedVersion.
 func Open(ctx context.Context, o Options) (*Host, error) {
 	o = o.withDefaults()
 	h := &Host{
-		opts: o, logger: o.Logger, hooks: hostHooks{o.Hooks}, events: newUnloadEvents(),
+		opts: o, logger: o.Logger, events: newUnloadEvents(),
 		admission: newAdmission(o.InFlightBytes), files: commitlog.NewFileCache(openFilesMax),
 		space:      &spaceGuard{fs: o.FS, dir: o.Dir, percent: o.ReservePercent},
 		partitions: make(map[ShardID]*Partition), recovered: make(map[shardKey]*shardLog),
 		proposals: make(chan *Partition, proposalsQueued),
 	}
+	h.metrics = newMetrics(h, o.Registerer)
 	h.ctx, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := h.open(); err != nil {
 		return nil, errors.Join(err, h.Close())
@@ -153,7 +138,7 @@ func (h *Host) open() error {
 	if err := h.recover(); err != nil {
 		return err
 	}
-	h.db = newLogDB(h.journal, h.opts.Fatal)
+	h.db = newLogDB(h.journal, h.opts.Fatal, h.metrics)
 	if err := h.startNodeHost(); err != nil {
 		return err
 	}
@@ -289,12 +274,6 @@ func (h *Host) all() []*Partition {
 		out = append(out, p)
 	}
 	return out
-}
-
-func (h *Host) leaderChanged(*Partition) {
-	if h.hooks.LeaderChanged != nil {
-		h.hooks.LeaderChanged()
-	}
 }
 
 // LowSpace reports whether appends are refused because the disk's reserve is reached.

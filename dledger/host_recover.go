@@ -51,6 +51,7 @@ func (h *Host) recover() error {
 	if err := h.openJournal(replay); err != nil {
 		return err
 	}
+	h.metrics.recovery.Set(time.Since(start).Seconds())
 	if len(busy) > 0 {
 		h.logger.Info("recovered", "partitions", len(busy), "duration", time.Since(start))
 	}
@@ -60,7 +61,7 @@ func (h *Host) recover() error {
 // setAside keeps a damaged journal file for whoever wants to look at it; its readable prefix is used.
 func (h *Host) setAside(d *JournalDamageError, replay *journalReplay) error {
 	h.logger.Error("journal is damaged", "path", d.Path, "position", d.Pos, "error", d.Err)
-	h.hooks.corrupt()
+	h.metrics.corrupt.Inc()
 	b, err := readFile(h.opts.FS, d.Path)
 	if err != nil {
 		return err
@@ -121,7 +122,7 @@ func (h *Host) recoverAll(dirs []string) error {
 				h.recovered[s.key] = s
 			case damaged(err):
 				h.logger.Error("replica is damaged", "dir", dir, "error", err)
-				h.hooks.corrupt()
+				h.metrics.corrupt.Inc()
 			default:
 				errs = errors.Join(errs, err)
 			}
@@ -136,7 +137,7 @@ func (h *Host) pendingOf(k shardKey) *pendingShard { return h.replay.shards[k] }
 func (h *Host) openJournal(replay *journalReplay) error {
 	o := journalOptions{
 		fs: h.opts.FS, dir: h.journalDir(), size: h.journalFileBytes(), fatal: h.opts.Fatal,
-		hooks: journalHooks{fsync: h.hooks.Fsync},
+		hooks: journalHooks{fsync: h.metrics.observeFsync},
 	}
 	j, err := openJournal(o, replay)
 	if err != nil {

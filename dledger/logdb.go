@@ -19,6 +19,7 @@ type logDB struct {
 	meta    raftio.ILogDB
 	journal *journal
 	fatal   func(error)
+	metrics *metrics
 
 	mu sync.RWMutex
 	// mu guards:
@@ -52,8 +53,8 @@ func (f logDBFactory) Create(c config.NodeHostConfig, cb config.LogDBCallback, d
 	return f.db, nil
 }
 
-func newLogDB(j *journal, fatal func(error)) *logDB {
-	return &logDB{journal: j, fatal: fatal, shards: make(map[ShardID]*shardLog)}
+func newLogDB(j *journal, fatal func(error), m *metrics) *logDB {
+	return &logDB{journal: j, fatal: fatal, metrics: m, shards: make(map[ShardID]*shardLog)}
 }
 
 func (d *logDB) Name() string         { return logDBName }

@@ -1,6 +1,8 @@
 package dledger
 
 import (
+	"time"
+
 	pb "github.com/lni/dragonboat/v4/raftpb"
 )
 
@@ -22,6 +24,7 @@ func (d *logDB) save(updates []pb.Update, st *stepState, worker uint64) error {
 	if err := d.journal.failed(); err != nil {
 		return nil //nolint:nilerr // already fatal: nothing more is saved or acknowledged
 	}
+	began := time.Now()
 	durable := false
 	for i := range updates {
 		s, err := d.shard(updates[i].ShardID, updates[i].ReplicaID)
@@ -54,6 +57,7 @@ func (d *logDB) save(updates []pb.Update, st *stepState, worker uint64) error {
 		if err := d.journal.commit(&st.request); err != nil {
 			return err
 		}
+		d.metrics.save.Observe(time.Since(began).Seconds())
 	}
 	return finish(st.saves)
 }

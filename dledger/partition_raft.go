@@ -29,7 +29,7 @@ func (p *Partition) leader(t Term, r ReplicaID) {
 	p.mu.Unlock()
 	p.deliver(due)
 	p.subs.notify()
-	p.host.leaderChanged(p)
+	p.host.metrics.leaderChanges.Inc()
 }
 
 // establishLocked makes this replica the leader once it leads the term in Raft and the term's no-op, and with it every

@@ -38,7 +38,7 @@ func (p *Partition) readError(err error) error {
 	case errors.Is(err, commitlog.ErrOffsetOutOfRange):
 		return ErrOffsetOutOfRange
 	case errors.Is(err, commitlog.ErrCorrupt):
-		p.host.hooks.corrupt()
+		p.host.metrics.corrupt.Inc()
 		p.logger.Error("stored data is corrupt", "error", err)
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	case errors.Is(err, commitlog.ErrClosed):

@@ -49,6 +49,7 @@ func openRig(fsys vfs.FS, specs []PartitionSpec) (*rig, error) {
 	o.Logger = slog.New(slog.DiscardHandler)
 	h := &Host{
 		opts: o, logger: o.Logger, partitions: map[ShardID]*Partition{}, recovered: map[shardKey]*shardLog{},
+		metrics: newMetrics(nil, nil),
 	}
 	if err := makeDirs(fsys, h.journalDir()); err != nil {
 		return nil, err
@@ -56,7 +57,7 @@ func openRig(fsys vfs.FS, specs []PartitionSpec) (*rig, error) {
 	if err := h.recover(); err != nil {
 		return nil, err
 	}
-	h.db = newLogDB(h.journal, fatal)
+	h.db = newLogDB(h.journal, fatal, h.metrics)
 	for _, spec := range specs {
 		s, err := h.openShard(spec)
 		if err != nil {

@@ -20,7 +20,7 @@ const asideSuffix = ".corrupt"
 // not deleted. With other voters a damaged replica is fetched again from them instead: it must not vote.
 func (h *Host) salvage(spec PartitionSpec, dir string, cause error) (*shardLog, error) {
 	h.logger.Error("replica is damaged; its readable prefix is served", "dir", dir, "error", cause)
-	h.hooks.corrupt()
+	h.metrics.corrupt.Inc()
 	old, err := readReplicaFile(h.opts.FS, dir)
 	if err != nil {
 		old = &replicaFile{LogStart: record.NoOffset}

@@ -43,7 +43,7 @@ func (p *Partition) flushIfDue(now time.Time) error {
 	if p.shard.isGone() || !p.shard.unsafe(p.shard.logEnd()) {
 		return nil
 	}
-	return p.shard.syncData(p.host.hooks.Fsync)
+	return p.shard.syncData(p.host.metrics.observeFsync)
 }
 
 func (s *shardLog) isGone() bool {

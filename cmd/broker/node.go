@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/stelemq/stele/broker"
 	"github.com/stelemq/stele/broker/metadata"
 	"github.com/stelemq/stele/dledger"
@@ -31,10 +33,13 @@ type node struct {
 	dir    string
 	id     identity
 	broker *broker.Broker
+	// metrics are the broker's and its host's, for /metrics.
+	metrics *prometheus.Registry
 }
 
 // run serves until ctx ends, the first interrupt; a second one ends the process.
 func (n *node) run(ctx context.Context) error {
+	n.metrics = prometheus.NewRegistry()
 	n.logger = newLogger(n.err, &n.config.Settings)
 	for _, w := range n.config.Warnings {
 		n.logger.Warn("setting", "where", w.Where, "key", w.Key, "text", w.Text)
@@ -80,7 +85,7 @@ func (n *node) open(ctx context.Context, machine *metadata.Machine) (*dledger.Ho
 	h, err := dledger.Open(ctx, dledger.Options{
 		Dir: n.dir, NodeID: n.id.nodeID, Logger: n.logger, StateMachine: broker.StateMachine(machine),
 		Fatal: n.fatal, JournalFileBytes: int64(n.config.JournalFileBytes), InFlightBytes: int64(n.config.InFlightBytes),
-		ReservePercent: n.config.ReservePercent,
+		ReservePercent: n.config.ReservePercent, Registerer: n.metrics,
 	})
 	if errors.Is(err, vfs.ErrLocked) {
 		return nil, fmt.Errorf("%s is in use by another broker%s. Stop it, or set log.dirs to another directory", n.dir, lockHolder("/proc", filepath.Join(n.dir, ".lock")))
@@ -107,7 +112,7 @@ func (n *node) serve(ctx context.Context, h *dledger.Host, machine *metadata.Mac
 	var err error
 	n.broker, err = broker.New(broker.Options{
 		NodeID: n.id.nodeID, Listeners: listenersOf(n.config), Host: broker.DLedger(h), Metadata: machine, Config: settings,
-		Logger: n.logger, Version: b.Version, Revision: b.Revision,
+		Registerer: n.metrics, Gatherer: n.metrics, Logger: n.logger, Version: b.Version, Revision: b.Revision,
 	})
 	if err != nil {
 		return err //nolint:wrapcheck // says all

@@ -251,7 +251,7 @@ func (p *Partition) deliver(due []answer) {
 	}
 }
 
-// propose replicates a command and waits until it is in the log and saved. Errors: ErrNotLeader, ErrClosed, ctx's.
+// propose replicates a command and waits until it is committed and carried out here. Errors: ErrNotLeader, ErrClosed, ctx's.
 func (p *Partition) propose(ctx context.Context, command []byte) error {
 	done := make(chan error, 1)
 	a := &pendingAppend{acks: AcksAll, batch: nil, done: func(r AppendResult) { done <- r.Err }}

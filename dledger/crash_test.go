@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
@@ -34,20 +35,26 @@ func runWorkload(t *testing.T, seed uint64, steps int, wrap func(vfs.FS) vfs.FS,
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The checkpointer's operations count, too: what is noted and what is saved must not move while a point is taken.
+	var mu sync.Mutex
 	var points []crashPoint
 	var pending []pb.Update
 	op := 0
 	efs.Plan(&vfs.Fault{Kinds: vfs.OpMutating, N: 1 << 60, Match: func(string) bool {
+		mu.Lock()
+		defer mu.Unlock()
 		if op++; want(op) {
-			p := crashPoint{fs: crash(mem), pending: pending}
+			p := crashPoint{pending: pending}
 			for _, m := range models {
 				p.models = append(p.models, m.clone())
 			}
+			p.fs = crash(mem)
 			points = append(points, p)
 		}
 		return false
 	}})
 	for range steps {
+		mu.Lock()
 		var uds []pb.Update
 		for i, spec := range specs {
 			if rng.IntN(3) > 0 {
@@ -57,13 +64,16 @@ func runWorkload(t *testing.T, seed uint64, steps int, wrap func(vfs.FS) vfs.FS,
 			}
 		}
 		pending = uds
+		mu.Unlock()
 		if err := r.save(uds); err != nil {
 			t.Fatal(err)
 		}
+		mu.Lock()
 		for k := range uds {
 			models[uds[k].ShardID-2].end(&uds[k])
 		}
 		pending = nil
+		mu.Unlock()
 		if rng.IntN(15) == 0 {
 			if err := r.h.journal.checkpoint(); err != nil {
 				t.Fatal(err)

@@ -74,6 +74,7 @@ type Host struct {
 	mu sync.Mutex
 	// mu guards:
 	partitions map[ShardID]*Partition
+	dirs       map[string]ShardID     // in use by partitions that are started, or being started or stopped
 	recovered  map[shardKey]*shardLog // opened by Open, waiting for StartPartition
 	replay     *journalReplay
 	closed     bool
@@ -87,7 +88,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		opts: o, logger: o.Logger, events: newUnloadEvents(),
 		admission: newAdmission(o.InFlightBytes), files: commitlog.NewFileCache(openFilesMax),
 		space:      &spaceGuard{fs: o.FS, dir: o.Dir, percent: o.ReservePercent},
-		partitions: make(map[ShardID]*Partition), recovered: make(map[shardKey]*shardLog),
+		partitions: make(map[ShardID]*Partition), dirs: make(map[string]ShardID), recovered: make(map[shardKey]*shardLog),
 		proposals: make(chan *Partition, proposalsQueued),
 	}
 	h.metrics = newMetrics(h, o.Registerer)
@@ -151,12 +152,19 @@ func (h *Host) open() error {
 	return h.startMetadata()
 }
 
-// makeDirs creates a directory and makes its name and its parent's durable.
+// makeDirs creates a directory and makes its name and its parent's durable, and those of all others that it creates.
 func makeDirs(fsys vfs.FS, dir string) error {
+	sync := []string{filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))}
+	for d := sync[1]; d != filepath.Dir(d); d = filepath.Dir(d) {
+		if _, err := fsys.Stat(d); !notExist(err) {
+			break
+		}
+		sync = append(sync, filepath.Dir(d))
+	}
 	if err := fsys.MkdirAll(dir); err != nil {
 		return fmt.Errorf("create %s: %w", dir, err)
 	}
-	for _, d := range []string{filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))} {
+	for _, d := range sync {
 		if err := fsys.SyncDir(d); err != nil {
 			return fmt.Errorf("sync %s: %w", d, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/lni/dragonboat/v4/config"
@@ -15,8 +16,22 @@ import (
 
 // StartPartition opens or creates a replica's files and starts its Raft group. A group with a single voter is led by this
 // node within milliseconds. Errors: ErrCorrupt or commitlog's *CorruptionError (the replica is damaged),
-// ErrUnsupportedVersion, ErrClosed.
+// ErrUnsupportedVersion, ErrClosed. A partition that is started already, as this shard or another, is an error, too: its
+// files are left alone.
 func (h *Host) StartPartition(ctx context.Context, spec PartitionSpec) (*Partition, error) {
+	if err := h.reserve(spec); err != nil {
+		return nil, err
+	}
+	p, err := h.start(spec)
+	if err != nil {
+		h.unregister(spec)
+		return nil, err
+	}
+	_ = ctx
+	return p, nil
+}
+
+func (h *Host) start(spec PartitionSpec) (*Partition, error) {
 	s, err := h.openShard(spec)
 	if err != nil {
 		return nil, err
@@ -31,15 +46,28 @@ func (h *Host) StartPartition(ctx context.Context, spec PartitionSpec) (*Partiti
 		return nil, errors.Join(err, s.close())
 	}
 	if err := h.startShard(p); err != nil {
-		h.unregister(p)
 		h.db.remove(s)
 		return nil, errors.Join(err, s.close())
 	}
 	if len(spec.Members) == 1 {
 		h.tasks.Go(func() { h.campaign(p) })
 	}
-	_ = ctx
 	return p, nil
+}
+
+// reserve makes sure that nobody else opens the partition's directory, before it is opened: recovery cuts files.
+func (h *Host) reserve(spec PartitionSpec) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return ErrClosed
+	}
+	dir := h.partitionDir(spec)
+	if shard, ok := h.dirs[dir]; ok {
+		return fmt.Errorf("dledger: %s is in use by shard %d", dir, shard)
+	}
+	h.dirs[dir] = spec.Shard
+	return nil
 }
 
 func (h *Host) register(p *Partition) error {
@@ -55,10 +83,16 @@ func (h *Host) register(p *Partition) error {
 	return nil
 }
 
-func (h *Host) unregister(p *Partition) {
+// unregister forgets a partition, after its files have been closed.
+func (h *Host) unregister(spec PartitionSpec) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.partitions, p.spec.Shard)
+	dir := h.partitionDir(spec)
+	if h.dirs[dir] != spec.Shard {
+		return
+	}
+	delete(h.dirs, dir)
+	delete(h.partitions, spec.Shard)
 }
 
 func (h *Host) partitionDir(spec PartitionSpec) string {
@@ -70,19 +104,19 @@ func (h *Host) partitionDir(spec PartitionSpec) string {
 func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
 	key := shardKey{spec.Shard, spec.Replica}
 	dir := h.partitionDir(spec)
-	h.mu.Lock()
-	s := h.recovered[key]
-	delete(h.recovered, key)
-	h.mu.Unlock()
-	if s != nil {
+	if s := h.takeRecovered(key); s != nil {
 		return s, nil
 	}
 	file, err := readReplicaFile(h.opts.FS, dir)
+	if notExist(err) {
+		if err = h.mustBeEmpty(dir); err == nil {
+			return createShard(h.shardOptions(&spec), dir, key, spec.Generation)
+		}
+	}
+	var s *shardLog
 	switch {
-	case notExist(err):
-		return createShard(h.shardOptions(&spec), dir, key, spec.Generation)
 	case err == nil && file.Shard != spec.Shard:
-		if err := h.discard(dir, file.Shard); err != nil {
+		if err := h.discard(dir, shardKey{file.Shard, file.Replica}); err != nil {
 			return nil, err
 		}
 		return createShard(h.shardOptions(&spec), dir, key, spec.Generation)
@@ -90,9 +124,53 @@ func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
 		s, err = recoverShard(h.shardOptions(&spec), dir, h.pendingOf)
 	}
 	if damaged(err) && len(spec.Members) == 1 {
-		return h.salvage(spec, dir, err)
+		s, err = h.salvage(spec, dir, err)
+	}
+	if err == nil {
+		h.forgetPending(key)
 	}
 	return s, err
+}
+
+// takeRecovered hands over a replica that was recovered when the host was opened; nil if it was not.
+func (h *Host) takeRecovered(key shardKey) *shardLog {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.recovered[key]
+	delete(h.recovered, key)
+	return s
+}
+
+// mustBeEmpty refuses a directory that holds records and does not say whose: to begin a new log there would cut them.
+func (h *Host) mustBeEmpty(dir string) error {
+	found, err := h.holdsSegments(dir)
+	if err == nil && found {
+		err = fmt.Errorf("%w: %s has segments and no %s", ErrCorrupt, dir, replicaFileName)
+	}
+	return err
+}
+
+func (h *Host) holdsSegments(dir string) (bool, error) {
+	names, err := h.opts.FS.ReadDir(dir)
+	if notExist(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("list %s: %w", dir, err)
+	}
+	for _, n := range names {
+		if !strings.HasSuffix(n, ".log") {
+			continue
+		}
+		fi, err := h.opts.FS.Stat(filepath.Join(dir, n))
+		if err != nil {
+			return false, fmt.Errorf("list %s: %w", dir, err)
+		}
+		if fi.Size() > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // damaged reports whether an error says that stored bytes are not what was written.
@@ -176,8 +254,9 @@ func (h *Host) StopPartition(spec PartitionSpec) error {
 		return err
 	}
 	h.db.remove(p.shard)
-	h.unregister(p)
-	return p.shard.close()
+	err := p.shard.close()
+	h.unregister(p.spec)
+	return err
 }
 
 // unload stops the Raft group and waits until no worker of dragonboat uses it any more.
@@ -208,23 +287,32 @@ func (h *Host) DeletePartition(spec PartitionSpec) error {
 			return err
 		}
 		h.journal.forgetShard(p.shard)
+		h.db.remove(p.shard)
+		defer h.unregister(p.spec) // the directory is in use until it is out of the way
 		if err := p.shard.close(); err != nil {
 			return err
 		}
-		h.db.remove(p.shard)
-		h.unregister(p)
 	}
 	dir := h.partitionDir(spec)
 	f, err := readReplicaFile(h.opts.FS, dir)
 	if notExist(err) || (err == nil && f.Shard != spec.Shard) {
 		return nil
 	}
-	return h.discard(dir, spec.Shard)
+	return h.discard(dir, shardKey{spec.Shard, spec.Replica})
 }
 
 // discard renames a directory out of the way, durably, and removes it in the background.
-func (h *Host) discard(dir string, shard ShardID) error {
-	away := fmt.Sprintf("%s.%d%s", dir, shard, deleteSuffix)
+func (h *Host) discard(dir string, key shardKey) error {
+	// What was recovered and never started still has its files open; closing it later would write into a directory
+	// that is another's by then.
+	if s := h.takeRecovered(key); s != nil {
+		h.journal.forgetShard(s)
+		if err := s.close(); err != nil {
+			return err
+		}
+	}
+	h.forgetPending(key)
+	away := fmt.Sprintf("%s.%d%s", dir, key.shard, deleteSuffix)
 	if err := h.opts.FS.Rename(dir, away); err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}

@@ -28,7 +28,7 @@ func (h *Host) recover() error {
 		}
 	}
 	h.replay = replay
-	dirs, err := h.replicaDirs()
+	dirs, unreadable, err := h.replicaDirs()
 	if err != nil {
 		return err
 	}
@@ -36,12 +36,15 @@ func (h *Host) recover() error {
 	var busy []string
 	for dir, key := range dirs {
 		here[key] = true
+		if replay.damage != nil && replay.shards[key] == nil {
+			replay.shards[key] = &pendingShard{key: key, suspect: true}
+		}
 		if p := replay.shards[key]; p != nil && (len(p.entries) > 0 || p.truncate > 0) {
 			busy = append(busy, dir)
 		}
 	}
 	for k := range replay.shards {
-		if !here[k] {
+		if !here[k] && !unreadable { // else it may be the one that cannot be read
 			delete(replay.shards, k) // deleted
 		}
 	}
@@ -70,35 +73,45 @@ func (h *Host) setAside(d *JournalDamageError, replay *journalReplay) error {
 	return writeFileAtomic(h.opts.FS, h.journalDir(), name, b)
 }
 
-// replicaDirs finds the partition directories and the replica that each belongs to, and finishes deletions.
-func (h *Host) replicaDirs() (map[string]shardKey, error) {
+// replicaDirs finds the partition directories and the replica that each belongs to, and finishes deletions. unreadable: there
+// are directories with records that do not say whose.
+func (h *Host) replicaDirs() (out map[string]shardKey, unreadable bool, err error) {
 	names, err := h.opts.FS.ReadDir(h.opts.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", h.opts.Dir, err)
+		return nil, false, fmt.Errorf("list %s: %w", h.opts.Dir, err)
 	}
-	out := make(map[string]shardKey)
+	out = make(map[string]shardKey)
 	for _, n := range names {
 		dir := filepath.Join(h.opts.Dir, n)
 		if strings.HasSuffix(n, deleteSuffix) {
 			if err := h.opts.FS.RemoveAll(dir); err != nil {
-				return nil, fmt.Errorf("finish deletion: %w", err)
+				return nil, false, fmt.Errorf("finish deletion: %w", err)
 			}
 			continue
 		}
+		if fi, err := h.opts.FS.Stat(dir); err != nil || !fi.IsDir() {
+			continue
+		}
 		if _, err := h.opts.FS.Stat(filepath.Join(dir, replicaFileName)); err != nil {
+			found, err := h.holdsSegments(dir)
+			if err != nil {
+				return nil, false, err
+			}
+			unreadable = unreadable || found
 			continue
 		}
 		f, err := readReplicaFile(h.opts.FS, dir)
 		if err != nil {
 			if errors.Is(err, ErrUnsupportedVersion) {
-				return nil, err
+				return nil, false, err
 			}
+			unreadable = true
 			h.logger.Error("replica cannot be read", "dir", dir, "error", err)
 			continue
 		}
 		out[dir] = shardKey{f.Shard, f.Replica}
 	}
-	return out, nil
+	return out, unreadable, nil
 }
 
 // recoverAll recovers several replicas at once. A damaged one does not keep the others from starting: it is reported
@@ -120,7 +133,9 @@ func (h *Host) recoverAll(dirs []string) error {
 			switch {
 			case err == nil:
 				h.recovered[s.key] = s
+				h.forgetPending(s.key)
 			case damaged(err):
+				h.suspect(dir)
 				h.logger.Error("replica is damaged", "dir", dir, "error", err)
 				h.metrics.corrupt.Inc()
 			default:
@@ -132,7 +147,39 @@ func (h *Host) recoverAll(dirs []string) error {
 	return errs
 }
 
-func (h *Host) pendingOf(k shardKey) *pendingShard { return h.replay.shards[k] }
+// pendingOf is what the journal has of a shard that is about to be opened: what replay found, or, if the shard has been
+// open since, what the journal remembers.
+func (h *Host) pendingOf(k shardKey) *pendingShard {
+	h.mu.Lock()
+	p := h.replay.shards[k]
+	h.mu.Unlock()
+	if p == nil && h.journal != nil {
+		p = h.journal.known(k)
+	}
+	return p
+}
+
+// forgetPending drops what replay found of a shard once its files have it. It must not be merged a second time, over
+// what has been written since.
+func (h *Host) forgetPending(k shardKey) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.replay.shards, k)
+}
+
+// suspect keeps a damaged replica from being taken for a shorter one at the next start, when the journal has forgotten what
+// it had of it.
+func (h *Host) suspect(dir string) {
+	f, err := readReplicaFile(h.opts.FS, dir)
+	if err != nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p := h.replay.shards[shardKey{f.Shard, f.Replica}]; p != nil {
+		p.suspect = true
+	}
+}
 
 func (h *Host) openJournal(replay *journalReplay) error {
 	o := journalOptions{

@@ -13,8 +13,12 @@ import (
 )
 
 const (
-	// journalSlots bounds the files: one being written, the others waiting for their checkpoint or free.
-	journalSlots = 4
+	// journalSlots bounds the files: one being written, the others waiting for their checkpoint or free. One is not even
+	// live in the newest header: the next start needs it for its own first file.
+	journalSlots = 5
+	// spareSlots is how many free slots a writer leaves. The checkpointer may take one of them: it would otherwise wait for
+	// itself.
+	spareSlots = 2
 	// inlineShardMax is the most bytes of one shard that go into the journal instead of syncing its
 	// segment: beyond it writing them twice costs more than a sync in parallel.
 	inlineShardMax = 8 << 10
@@ -180,11 +184,17 @@ func (j *journal) commitRelaxed(r *saveRequest) error {
 	if err := j.failed(); err != nil {
 		return err
 	}
+	if err := j.writeRelaxed(r); err != nil {
+		return j.fail(err)
+	}
+	return nil
+}
+
+func (j *journal) writeRelaxed(r *saveRequest) error {
 	j.wmu.Lock()
 	defer j.wmu.Unlock()
-	_, _, err := j.writeFrame([]*saveRequest{r})
-	if err != nil {
-		return j.fail(err)
+	if _, _, err := j.writeFrame([]*saveRequest{r}); err != nil {
+		return err
 	}
 	for _, s := range r.saves {
 		j.relaxed += s.record.dataBytes()
@@ -193,6 +203,14 @@ func (j *journal) commitRelaxed(r *saveRequest) error {
 		j.wakeCheckpointer()
 	}
 	return nil
+}
+
+// sync makes everything written so far durable: what relaxed partitions have written waits for no other sync.
+func (j *journal) sync() error {
+	j.wmu.Lock()
+	f, end := j.cur, j.cur.pos // what stands in older files was synced when they were completed
+	j.wmu.Unlock()
+	return j.syncFile(f, end)
 }
 
 func (r *shardRecord) dataBytes() (n int64) {
@@ -269,7 +287,7 @@ func (j *journal) writeFrame(group []*saveRequest) (*journalFile, int64, error) 
 			saves++
 		}
 	}
-	if err := j.put(b, frameRecords, 1); err != nil {
+	if err := j.put(b, frameRecords, spareSlots); err != nil {
 		return nil, 0, err
 	}
 	for _, g := range group {
@@ -305,6 +323,9 @@ func (j *journal) note(s *shardSave) {
 	if r.hard != nil {
 		e.state, e.seq, e.sync = *r.hard, j.cur.seq, r.sync
 	}
+	if r.checkpoint > 0 {
+		e.checkpoint = r.checkpoint
+	}
 	if r.truncate > 0 {
 		e.cut, e.truncating = true, true
 		e.sync, e.checkpoint = syncPoint{}, min(e.checkpoint, r.truncate-1)
@@ -328,8 +349,7 @@ func (j *journal) truncated(k shardKey) {
 
 // put writes a begun frame at the end of the current file, rotating first if it does not fit. wmu is held.
 //
-// spare is how many free slots it must leave: 1 for writers, 0 for the checkpointer, which would
-// otherwise wait for itself.
+// spare is how many free slots it must leave: spareSlots for writers, one less for the checkpointer.
 func (j *journal) put(b []byte, kind uint32, spare int) error {
 	if need := int64(align8(len(b))); j.cur.pos+need+frameHeaderSize > j.size {
 		if need+journalHeaderSize+frameHeaderSize > j.size {
@@ -408,14 +428,19 @@ func (j *journal) beginFile(f *journalFile, oldest uint64) error {
 	if err != nil {
 		return err
 	}
-	f.file = file
-	if _, err := file.WriteAt(encodeJournalHeader(f.seq, oldest), 0); err != nil {
+	f.file, f.pos = file, journalHeaderSize
+	return j.writeHeader(f, oldest)
+}
+
+// writeHeader writes the header of f durably, and with it the frames that stand behind it already.
+func (j *journal) writeHeader(f *journalFile, oldest uint64) error {
+	if _, err := f.file.WriteAt(encodeJournalHeader(f.seq, oldest), 0); err != nil {
 		return fmt.Errorf("journal: write header: %w", err)
 	}
-	if err := file.Sync(); err != nil {
+	if err := f.file.Sync(); err != nil {
 		return fmt.Errorf("journal: sync header: %w", err)
 	}
-	f.pos, f.synced = journalHeaderSize, journalHeaderSize
+	f.synced = f.pos
 	return nil
 }
 
@@ -448,7 +473,7 @@ func (j *journal) failed() error {
 	return j.err
 }
 
-// fail makes err final: nothing is written or acknowledged after it, and the process ends. A write or sync
+// fail makes err final (wmu is not held): nothing is written or acknowledged after it, and the process ends. A write or sync
 // that failed is not tried again, since the page cache then proves nothing.
 func (j *journal) fail(err error) error {
 	j.mu.Lock()
@@ -458,7 +483,9 @@ func (j *journal) fail(err error) error {
 	}
 	err = j.err
 	j.mu.Unlock()
+	j.wmu.Lock() // a waiter has either seen the error or waits by now
 	j.freed.Broadcast()
+	j.wmu.Unlock()
 	if first {
 		j.fatal(err)
 	}

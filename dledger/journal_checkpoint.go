@@ -30,7 +30,10 @@ func openJournal(o journalOptions, replay *journalReplay) (*journal, error) {
 	}
 	j.freed = sync.NewCond(&j.wmu)
 	for k, p := range replay.shards {
-		if p.hasHard {
+		switch {
+		case p.suspect:
+			j.hard[k] = &hardEntry{state: p.hard, checkpoint: suspectCheckpoint}
+		case p.hasHard:
 			j.hard[k] = &hardEntry{state: p.hard, checkpoint: p.checkpoint, sync: p.sync}
 		}
 	}
@@ -46,17 +49,25 @@ func (j *journal) begin(replay *journalReplay) error {
 	}
 	j.wmu.Lock()
 	defer j.wmu.Unlock()
-	j.cur = &journalFile{slot: slot, seq: replay.last + 1, shards: make(map[*shardLog]struct{})}
-	if err := j.beginFile(j.cur, j.cur.seq); err != nil {
+	file, err := j.openSlot(slot)
+	if err != nil {
 		return err
 	}
+	j.cur = &journalFile{slot: slot, file: file, seq: replay.last + 1, pos: journalHeaderSize, shards: make(map[*shardLog]struct{})}
+	// The header comes last: it says that the files before are not needed any more, so what they had of every shard
+	// must be durable before it is.
 	if err := j.writeHardStates(j.cur.seq); err != nil {
 		return err
 	}
 	if err := j.cur.file.Sync(); err != nil {
 		return fmt.Errorf("journal: sync: %w", err)
 	}
-	j.cur.synced = j.cur.pos
+	if err := j.writeHeader(j.cur, j.cur.seq); err != nil {
+		return err
+	}
+	if err := j.endReplayed(replay); err != nil {
+		return err
+	}
 	for s := range journalSlots {
 		if s != slot {
 			j.free = append(j.free, s)
@@ -66,23 +77,42 @@ func (j *journal) begin(replay *journalReplay) error {
 	return nil
 }
 
-// freeSlot finds a slot whose use cannot hurt the replayed files until the new one is durable.
+// endReplayed declares the newest of the replayed files complete: should the new file's header be damaged one day, they
+// must not be taken for the state of the journal.
+func (j *journal) endReplayed(replay *journalReplay) error {
+	if replay.last == 0 {
+		return nil
+	}
+	f, err := j.openSlot(replay.lastSlot)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(finishFrame(beginFrame(nil), frameEnd, replay.last, replay.lastPos, replay.lastPos), replay.lastPos); err != nil {
+		return fmt.Errorf("journal: write: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("journal: sync: %w", err)
+	}
+	return nil
+}
+
+// freeSlot finds a slot whose use cannot hurt the replayed files until the new one is durable. A slot whose header does
+// not check is the last resort: it was being begun, or it has been set aside.
 func (j *journal) freeSlot(replay *journalReplay) (int, error) {
+	broken := -1
 	for s := range journalSlots {
-		b, err := func() ([]byte, error) {
-			if !replay.slots[s] {
-				return nil, nil
-			}
-			return readFile(j.fs, j.slotName(s))
-		}()
-		if err != nil {
-			return 0, err
-		}
-		if seq, _, err := decodeJournalHeader(b); err == nil && (seq == 0 || seq < replay.liveFrom) {
+		seq, known := replay.slots[s]
+		switch {
+		case !known || seq > 0 && seq < replay.liveFrom || seq == 0 && !replay.broken[s]:
 			return s, nil
+		case replay.broken[s]:
+			broken = s
 		}
 	}
-	return 0, errors.New("journal: no free slot")
+	if broken < 0 {
+		return 0, errors.New("journal: no free slot")
+	}
+	return broken, nil
 }
 
 // writeHardStates writes every hard state whose newest copy is older than the sequence before. wmu is held.
@@ -92,7 +122,7 @@ func (j *journal) writeHardStates(before uint64) error {
 		if len(b) == frameHeaderSize {
 			return nil
 		}
-		err := j.put(b, frameRecords, 0)
+		err := j.put(b, frameRecords, spareSlots-1)
 		b = beginFrame(nil)
 		return err
 	}
@@ -223,7 +253,7 @@ func (j *journal) retire(n int, seq uint64, done map[*shardLog]checkpointResult)
 		b, _ = appendShardRecord(b, &r)
 	}
 	if len(b) > frameHeaderSize {
-		if err := j.put(b, frameRecords, 0); err != nil {
+		if err := j.put(b, frameRecords, spareSlots-1); err != nil {
 			return err
 		}
 	}
@@ -243,6 +273,17 @@ func (j *journal) retire(n int, seq uint64, done map[*shardLog]checkpointResult)
 	j.live = append([]*journalFile(nil), j.live[n:]...)
 	j.freed.Broadcast()
 	return nil
+}
+
+// known is what a journal that replays nothing has of a shard: its hard state and how far its files are; nil if nothing.
+func (j *journal) known(k shardKey) *pendingShard {
+	j.wmu.Lock()
+	defer j.wmu.Unlock()
+	h := j.hard[k]
+	if h == nil || h.state.Term == 0 || h.checkpoint == suspectCheckpoint {
+		return nil
+	}
+	return &pendingShard{key: k, hard: h.state, hasHard: true, checkpoint: h.checkpoint, sync: h.sync}
 }
 
 // forgetShard drops what is remembered of a deleted shard.

@@ -20,9 +20,15 @@ type pendingShard struct {
 	// truncate is the lowest index that a truncation removed since the checkpoint, 0 if none: .raft records from
 	// it on are superseded even where no newer entry stands.
 	truncate Index
-	entries  []entryRecord // contiguous
-	runs     []inlineRun   // oldest first; a later run supersedes an earlier one where they overlap
+	// suspect: the journal was damaged, so the shard may have had more than this.
+	suspect bool
+	entries []entryRecord // contiguous
+	runs    []inlineRun   // oldest first; a later run supersedes an earlier one where they overlap
 }
+
+// suspectCheckpoint stands for the checkpoint of a suspect shard in the journal, until the shard has been salvaged or fetched
+// again.
+const suspectCheckpoint = Index(1<<63 - 1)
 
 // JournalDamageError is what replay found wrong with a journal file; its readable prefix was used.
 type JournalDamageError struct {
@@ -46,7 +52,11 @@ type journalReplay struct {
 	last   uint64 // newest sequence
 	// liveFrom is the oldest sequence that is still needed.
 	liveFrom uint64
-	slots    map[int]bool
+	// lastSlot and lastPos are where the newest file is, and where its readable part ends.
+	lastSlot int
+	lastPos  int64
+	slots    map[int]uint64 // the sequence of each file
+	broken   map[int]bool   // files whose header does not check
 	damage   *JournalDamageError
 }
 
@@ -60,7 +70,7 @@ type replayFile struct {
 // replayJournal reads all files. Errors are those of reading and ErrUnsupportedVersion; damage is part of the
 // outcome, since what to do about it is the replica's affair.
 func replayJournal(fsys vfs.FS, dir string) (*journalReplay, error) {
-	out := &journalReplay{shards: make(map[shardKey]*pendingShard), slots: make(map[int]bool)}
+	out := &journalReplay{shards: make(map[shardKey]*pendingShard), slots: make(map[int]uint64), broken: make(map[int]bool)}
 	var files []replayFile
 	for slot := range journalSlots {
 		path := filepath.Join(dir, fmt.Sprintf("%d.journal", slot))
@@ -71,13 +81,13 @@ func replayJournal(fsys vfs.FS, dir string) (*journalReplay, error) {
 		if err != nil {
 			return nil, fmt.Errorf("replay: %w", err)
 		}
-		out.slots[slot] = true
 		seq, oldest, err := decodeJournalHeader(b)
+		out.slots[slot] = seq
 		switch {
 		case errors.Is(err, ErrUnsupportedVersion):
 			return nil, fmt.Errorf("%s: %w", path, err)
 		case err != nil:
-			out.damage = &JournalDamageError{Path: path, Err: err}
+			out.damage, out.broken[slot] = &JournalDamageError{Path: path, Err: err}, true
 		case seq > 0:
 			files = append(files, replayFile{slot: slot, path: path, seq: seq, oldest: oldest, bytes: b})
 		}
@@ -87,12 +97,17 @@ func replayJournal(fsys vfs.FS, dir string) (*journalReplay, error) {
 		return out, nil
 	}
 	newest := files[len(files)-1]
-	out.last, out.liveFrom = newest.seq, newest.oldest
+	out.last, out.lastSlot, out.liveFrom = newest.seq, newest.slot, newest.oldest
 	live := slices.DeleteFunc(files, func(f replayFile) bool { return f.seq < newest.oldest })
 	out.checkChain(live)
 	for i := range live {
 		if err := out.fold(&live[i], live[i+1:]); err != nil {
 			return nil, err
+		}
+	}
+	if out.damage != nil {
+		for _, p := range out.shards {
+			p.suspect = true
 		}
 	}
 	return out, nil
@@ -139,6 +154,9 @@ func (o *journalReplay) fold(f *replayFile, later []replayFile) error {
 	pos := int64(journalHeaderSize)
 	for {
 		fr, err := decodeFrame(f.bytes, pos, f.seq)
+		if len(later) == 0 {
+			o.lastPos = pos
+		}
 		if err != nil {
 			break
 		}
@@ -201,11 +219,12 @@ func (o *journalReplay) add(r *shardRecord) {
 		run.bytes = slices.Clone(run.bytes)
 		p.runs = append(p.runs, run)
 	}
-	if r.sync != (syncPoint{}) || r.truncate > 0 {
-		p.sync = r.sync
-	}
-	if r.checkpoint > 0 {
-		p.checkpoint, p.truncate = r.checkpoint, 0
+	p.sync = r.sync // also where it goes back: to what a truncation left
+	switch {
+	case r.checkpoint == suspectCheckpoint:
+		p.suspect = true
+	case r.checkpoint > 0:
+		p.checkpoint, p.truncate, p.suspect = r.checkpoint, 0, false
 		p.forget(r.checkpoint)
 	}
 }

@@ -14,8 +14,9 @@ func (d *logDB) SaveRaftState(updates []pb.Update, worker uint64) error {
 	st.saves, st.meta = st.saves[:0], st.meta[:0]
 	err := d.save(updates, st, worker)
 	if err != nil {
-		// Returning would let dragonboat acknowledge what is not there; its own way is to panic. The process ends.
-		d.fatal(err)
+		// Returning would let dragonboat acknowledge what is not there; its own way is to panic. The process ends; whatever
+		// has failed, the other shards save nothing more either.
+		_ = d.journal.fail(err)
 	}
 	return nil
 }

@@ -45,6 +45,7 @@ type Partition struct {
 	inflight   []*proposal               // proposed, not saved; in order of sequence
 	appendedN  int                       // the first appendedN of inflight stand in the log
 	waiting    []*pendingAppend          // appended, waiting for the high watermark; by offset
+	commands   []*proposal               // saved, waiting to be committed; by index
 	producers  map[int64]*queuedProducer // idempotent producers with batches that are not appended
 	scratch    []byte
 	reproposed int64 // nanoseconds of the last re-proposal

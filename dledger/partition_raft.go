@@ -58,6 +58,10 @@ func (p *Partition) resignLocked(err error) []answer {
 	for _, a := range p.waiting {
 		due = p.answerLocked(a, err, due)
 	}
+	for _, pr := range p.commands {
+		due = p.answerLocked(pr.appends[0], err, due)
+	}
+	p.commands = nil
 	p.inflight, p.queue, p.waiting, p.queueBytes, p.appendedN = nil, nil, nil, 0, 0
 	clear(p.producers)
 	return due
@@ -77,7 +81,7 @@ func (p *Partition) appended(recs []entryRecord) {
 		case kindData, kindCommand:
 			due = p.matchLocked(r, due)
 		case kindVoid:
-			again = true // it stands behind a proposal that was dropped
+			again = again || p.behindGapLocked(uint32(r.client)&sequenceMask) //nolint:gosec // by layout
 		case kindConfig, kindNoop:
 		}
 	}
@@ -86,6 +90,15 @@ func (p *Partition) appended(recs []entryRecord) {
 	}
 	p.mu.Unlock()
 	p.deliver(due)
+}
+
+// behindGapLocked reports whether a void proposal stands behind one that was dropped. Else it is the twin of one that has been
+// proposed twice: to propose everything again because of it would only make more of them.
+func (p *Partition) behindGapLocked(seq uint32) bool {
+	if p.appendedN >= len(p.inflight) {
+		return false
+	}
+	return (seq-p.inflight[p.appendedN].sequence)&sequenceMask <= sequenceMask/2
 }
 
 // matchLocked gives the batches of the proposal that became r their offsets.
@@ -105,6 +118,16 @@ func (p *Partition) matchLocked(r *entryRecord, due []answer) []answer {
 		}
 		a.next = next
 		p.untrackProducerLocked(a)
+	}
+	// Each repetition is answered as it asked for, not as the original did.
+	for _, a := range pr.appends {
+		for _, again := range a.repeats {
+			again.base, again.next = a.base, a.next
+			pr.appends = append(pr.appends, again)
+		}
+		a.repeats = nil
+	}
+	for _, a := range pr.appends {
 		if a.acks == AcksNone {
 			due = p.answerLocked(a, nil, due)
 		}
@@ -137,9 +160,12 @@ func (p *Partition) saved(index Index) {
 		for _, a := range pr.appends {
 			if a.acks == AcksLeader {
 				due = p.answerLocked(a, nil, due)
-			} else if a.done != nil || len(a.repeats) > 0 {
-				due = p.awaitCommitLocked(pr, a, due)
+			} else if a.done != nil && pr.command == nil {
+				due = p.awaitLocked(a, due)
 			}
+		}
+		if pr.command != nil {
+			p.commands = append(p.commands, pr)
 		}
 		n++
 	}
@@ -150,15 +176,6 @@ func (p *Partition) saved(index Index) {
 	}
 	p.mu.Unlock()
 	p.deliver(due)
-}
-
-// awaitCommitLocked files a saved append of acks=all. A command takes no offset, so it is answered here: with one
-// voter saved is committed, with more its effect is seen when it is applied.
-func (p *Partition) awaitCommitLocked(pr *proposal, a *pendingAppend, due []answer) []answer {
-	if pr.command != nil {
-		return p.answerLocked(a, nil, due)
-	}
-	return p.awaitLocked(a, due)
 }
 
 // committed advances the high watermark and answers acks=all.
@@ -181,6 +198,10 @@ func (p *Partition) committed(recs []entryRecord) {
 		n++
 	}
 	p.waiting = slices.Delete(p.waiting, 0, n)
+	for len(p.commands) > 0 && p.commands[0].index <= last.index {
+		due = p.answerLocked(p.commands[0].appends[0], nil, due)
+		p.commands = p.commands[1:]
+	}
 	p.mu.Unlock()
 	p.deliver(due)
 	p.subs.notify()

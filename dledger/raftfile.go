@@ -189,6 +189,18 @@ func (w *raftWriter) open(segment record.Offset) error {
 	return nil
 }
 
+// replace makes recs all that segment's file holds, atomically and durably.
+func (w *raftWriter) replace(segment record.Offset, recs []entryRecord) error {
+	if err := w.close(); err != nil {
+		return err
+	}
+	b := encodeRaftHeader(segment)
+	for i := range recs {
+		b = recs[i].appendTo(b)
+	}
+	return writeFileAtomic(w.fs, w.dir, raftFileName(segment), b)
+}
+
 // truncate cuts segment's file at end, so that the next write continues there.
 func (w *raftWriter) truncate(segment record.Offset, end int64) error {
 	if err := w.open(segment); err != nil {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
@@ -18,32 +20,31 @@ const asideSuffix = ".corrupt"
 // salvage makes a replica that is its partition's only one serve again when what Raft needs of it is damaged: the readable
 // prefix of its segments is the log, and Raft begins anew behind it, in a higher term. Damaged files are set aside,
 // not deleted. With other voters a damaged replica is fetched again from them instead: it must not vote.
+//
+// It may be cut short anywhere and begun again: replica.json is replaced only when the segments are as it will say, and
+// until the journal has the new term the replica counts as damaged.
 func (h *Host) salvage(spec PartitionSpec, dir string, cause error) (*shardLog, error) {
 	h.logger.Error("replica is damaged; its readable prefix is served", "dir", dir, "error", cause)
 	h.metrics.corrupt.Inc()
-	old, err := readReplicaFile(h.opts.FS, dir)
+	key := shardKey{spec.Shard, spec.Replica}
+	found, err := h.remains(dir, key)
 	if err != nil {
-		old = &replicaFile{LogStart: record.NoOffset}
-	}
-	if err := h.setFilesAside(dir); err != nil {
 		return nil, err
 	}
 	o := h.shardOptions(&spec)
-	end, epoch, logStart, err := h.readablePrefix(o, dir, old.LogStart)
+	end, epoch, logStart, err := h.readablePrefix(o, dir, found)
 	if err != nil {
 		return nil, fmt.Errorf("salvage %s: %w", dir, err)
 	}
-	key := shardKey{spec.Shard, spec.Replica}
-	hard := hardState{Vote: spec.Replica, Commit: old.Index, Term: old.Term}
-	if p := h.pendingOf(key); p != nil {
-		hard.Term, hard.Commit = max(hard.Term, p.hard.Term), max(hard.Commit, p.hard.Commit, p.checkpoint)
-		if n := len(p.entries); n > 0 {
-			hard.Commit = max(hard.Commit, p.entries[n-1].index)
-		}
+	hard := hardState{Vote: spec.Replica, Commit: found.index + 2, Term: found.term} // never an index that was in use
+	hard.Term = max(hard.Term, Term(epoch&(1<<generationShift-1))) + 1               //nolint:gosec // epochs are not negative
+	if err := h.copyAside(dir, replicaFileName); err != nil && !notExist(err) {
+		return nil, err
 	}
-	hard.Term = max(hard.Term, Term(epoch&(1<<generationShift-1))) + 1 //nolint:gosec // epochs are not negative
-	hard.Commit += 2                                                   // never an index that was in use
 	if err := h.writeSalvaged(spec, dir, hard, end, logStart); err != nil {
+		return nil, err
+	}
+	if err := h.setAsideWhere(dir, func(n string) bool { return strings.HasSuffix(n, ".raft") }); err != nil {
 		return nil, err
 	}
 	pending := &pendingShard{key: key, hard: hard, hasHard: true, sync: syncPoint{end.Segment, end.Pos}}
@@ -54,18 +55,70 @@ func (h *Host) salvage(spec PartitionSpec, dir string, cause error) (*shardLog, 
 	return s, h.saveHard(s, hard)
 }
 
-// setFilesAside renames the Raft side of a replica.
-func (h *Host) setFilesAside(dir string) error {
+// raftRemains is what the damaged Raft side of a replica still tells.
+type raftRemains struct {
+	term     Term  // the highest seen
+	index    Index // the highest seen
+	logStart record.Offset
+	runs     []inlineRun
+}
+
+// remains collects it from replica.json, .raft and the journal, as far as each can be read.
+func (h *Host) remains(dir string, key shardKey) (raftRemains, error) {
+	out := raftRemains{logStart: record.NoOffset}
+	if f, err := readReplicaFile(h.opts.FS, dir); err == nil {
+		out.term, out.index, out.logStart = f.Term, f.Index, f.LogStart
+	}
+	names, err := h.opts.FS.ReadDir(dir)
+	if err != nil {
+		return out, fmt.Errorf("list %s: %w", dir, err)
+	}
+	for _, n := range names {
+		base, err := strconv.ParseInt(strings.TrimSuffix(n, ".raft"), 10, 64)
+		if !strings.HasSuffix(n, ".raft") || err != nil {
+			continue
+		}
+		recs, _, err := readRaftFile(h.opts.FS, dir, record.Offset(base))
+		if err != nil {
+			return out, err
+		}
+		out.add(recs)
+	}
+	if p := h.pendingOf(key); p != nil {
+		out.term, out.index = max(out.term, p.hard.Term), max(out.index, p.hard.Commit)
+		if !p.suspect {
+			out.index = max(out.index, p.checkpoint)
+		}
+		out.add(p.entries)
+		out.runs = p.runs
+	}
+	return out, nil
+}
+
+func (m *raftRemains) add(recs []entryRecord) {
+	for i := range recs {
+		r := &recs[i]
+		m.term, m.index = max(m.term, r.term), max(m.index, r.index)
+		if r.kind != kindCommand {
+			continue
+		}
+		if t, arg, err := decodeCommand(r.payload); err == nil && t == commandLogStart {
+			m.logStart = max(m.logStart, min(record.Offset(arg), r.next))
+		}
+	}
+}
+
+// setAsideWhere renames the files for which want says so.
+func (h *Host) setAsideWhere(dir string, want func(name string) bool) error {
 	names, err := h.opts.FS.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("list %s: %w", dir, err)
 	}
 	for _, n := range names {
-		if n != replicaFileName && !strings.HasSuffix(n, ".raft") {
+		if !want(n) {
 			continue
 		}
-		from := filepath.Join(dir, n)
-		if err := h.opts.FS.Rename(from, from+asideSuffix); err != nil {
+		if err := h.opts.FS.Rename(filepath.Join(dir, n), filepath.Join(dir, asideName(names, n))); err != nil {
 			return fmt.Errorf("set aside: %w", err)
 		}
 	}
@@ -75,33 +128,78 @@ func (h *Host) setFilesAside(dir string) error {
 	return nil
 }
 
-// readablePrefix finds where the readable part of the segments ends and cuts them there, after a copy of a segment with
-// damage in its middle has been set aside.
-func (h *Host) readablePrefix(o shardOptions, dir string, logStart record.Offset) (commitlog.End, record.LeaderEpoch, record.Offset, error) {
+// asideName is a name for a damaged file that none has that was set aside before.
+func asideName(names []string, name string) string {
+	out := name + asideSuffix
+	for i := 1; slices.Contains(names, out); i++ {
+		out = fmt.Sprintf("%s.%d%s", name, i, asideSuffix)
+	}
+	return out
+}
+
+// readablePrefix finds where the readable part of the segments ends and cuts them there, after what lies behind the damage
+// has been set aside. What the journal carries of small appends is written to its place before.
+func (h *Host) readablePrefix(o shardOptions, dir string, found raftRemains) (commitlog.End, record.LeaderEpoch, record.Offset, error) {
+	for {
+		end, log, err := h.cutAtDamage(o, dir, found)
+		var damage *commitlog.CorruptionError
+		if errors.As(err, &damage) {
+			// A closed segment: those behind it go aside, and it is the last one.
+			bad := filepath.Base(damage.Path)
+			moved := 0
+			if strings.HasSuffix(bad, ".log") {
+				err = h.setAsideWhere(dir, func(n string) bool {
+					later := strings.HasSuffix(n, ".log") && n > bad
+					if later {
+						moved++
+					}
+					return later
+				})
+			}
+			if err == nil && moved > 0 {
+				continue
+			}
+		}
+		if err != nil {
+			return commitlog.End{}, 0, 0, err
+		}
+		epoch, start := max(log.LatestEpoch(), 0), log.LogStart()
+		if err := errors.Join(log.Sync(), log.Close()); err != nil {
+			return commitlog.End{}, 0, 0, fmt.Errorf("cut: %w", err)
+		}
+		return end, epoch, start, nil
+	}
+}
+
+// cutAtDamage opens the segments up to the first damage in the last one.
+func (h *Host) cutAtDamage(o shardOptions, dir string, found raftRemains) (commitlog.End, *commitlog.Log, error) {
 	files, err := commitlog.OpenRecovery(dir, o.log)
 	if err != nil {
-		return commitlog.End{}, 0, 0, fmt.Errorf("open: %w", err)
+		return commitlog.End{}, nil, fmt.Errorf("open: %w", err)
+	}
+	for _, run := range found.runs {
+		// A run behind a hole is of no use.
+		if err := files.WriteAt(run.segment, run.pos, run.bytes); err != nil && !errors.Is(err, commitlog.ErrCorrupt) {
+			return commitlog.End{}, nil, errors.Join(err, files.Close())
+		}
 	}
 	end, err := files.ScanEnd()
-	if errors.Is(err, commitlog.ErrCorrupt) {
+	segs, start := files.Segments(), found.logStart
+	torn := err == nil && len(segs) > 0 && segs[len(segs)-1].Size > end.Pos // perhaps the last batch is the damaged one
+	if torn || errors.Is(err, commitlog.ErrCorrupt) {
 		err = h.copyAside(dir, fmt.Sprintf("%020d.log", end.Segment))
 	}
 	if err != nil {
-		return commitlog.End{}, 0, 0, errors.Join(err, files.Close())
+		return commitlog.End{}, nil, errors.Join(err, files.Close())
 	}
-	if segs := files.Segments(); logStart == record.NoOffset && len(segs) > 0 {
-		logStart = segs[0].Base
+	if len(segs) > 0 {
+		start = max(start, segs[0].Base)
 	}
-	logStart = max(min(logStart, end.Next), 0)
-	log, err := files.Finish(end, logStart)
+	log, err := files.Finish(end, max(min(start, end.Next), 0))
 	if err != nil {
-		return commitlog.End{}, 0, 0, fmt.Errorf("cut: %w", err)
+		return commitlog.End{}, nil, fmt.Errorf("cut: %w", err)
 	}
-	epoch := max(log.LatestEpoch(), 0)
-	if err := errors.Join(log.Sync(), log.Close()); err != nil {
-		return commitlog.End{}, 0, 0, fmt.Errorf("cut: %w", err)
-	}
-	return end, epoch, logStart, nil
+	return end, log, nil
 }
 
 func (h *Host) copyAside(dir, name string) error {
@@ -109,7 +207,11 @@ func (h *Host) copyAside(dir, name string) error {
 	if err != nil {
 		return err
 	}
-	return writeFileAtomic(h.opts.FS, dir, name+asideSuffix, b)
+	names, err := h.opts.FS.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", dir, err)
+	}
+	return writeFileAtomic(h.opts.FS, dir, asideName(names, name), b)
 }
 
 // writeSalvaged writes the replica.json of a Raft log that begins behind hard.Commit.

@@ -124,6 +124,11 @@ func (s *shardLog) appendEntries(ents []pb.Entry) (recs []entryRecord, run inlin
 	run = s.inlineCandidate(stored)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for i := range recs {
+		if recs[i].kind == kindNoop {
+			s.stubUntil = 0 // whoever leads has applied what it had; from here on it sends entries to followers
+		}
+	}
 	s.recs = append(s.recs, recs...)
 	s.last, s.lastTerm, s.fence = recs[len(recs)-1].index, recs[len(recs)-1].term, fence
 	return recs, run, nil

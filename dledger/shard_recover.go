@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
@@ -61,6 +62,7 @@ type recovery struct {
 	recs    []entryRecord // after file.Index
 	raftEnd map[record.Offset]int64
 	end     commitlog.End
+	torn    bool // entries were dropped because their bytes are not there
 }
 
 // recoverShard opens a replica's directory. What the journal describes behind the sync point is written again and
@@ -152,6 +154,9 @@ func (r *recovery) mergePending() error {
 	if p == nil {
 		return nil
 	}
+	if p.suspect {
+		return fmt.Errorf("%w: the journal was damaged", ErrCorrupt)
+	}
 	if p.checkpoint > r.lastIndex() {
 		return fmt.Errorf("%w: .raft ends with entry %d, the journal says %d", ErrCorrupt, r.lastIndex(), p.checkpoint)
 	}
@@ -165,9 +170,18 @@ func (r *recovery) mergePending() error {
 		if e.index > r.lastIndex()+1 {
 			return fmt.Errorf("%w: .raft ends with entry %d, the journal begins with %d", ErrCorrupt, r.lastIndex(), e.index)
 		}
-		r.recs = supersede(r.recs, e)
+		// The same entry again does not supersede what follows it: of the journal's tail more may have been lost than of
+		// .raft.
+		if old := find(r.recs, e.index); old == nil || !old.sameAs(&e) {
+			r.recs = supersede(r.recs, e)
+		}
 	}
 	return nil
+}
+
+// sameAs reports whether both records are of one entry at one place.
+func (r *entryRecord) sameAs(o *entryRecord) bool {
+	return r.index == o.index && r.term == o.term && r.segment == o.segment && r.pos == o.pos && r.length == o.length && r.crc == o.crc
 }
 
 // rewrite writes the stored bytes behind the sync point again and finds the log's end.
@@ -185,9 +199,12 @@ func (r *recovery) rewrite() error {
 			if buf, ok, err = r.rewriteEntry(e, buf); err != nil {
 				return err
 			}
+			if !ok && e.index <= r.pending.checkpoint {
+				return fmt.Errorf("%w: the bytes of entry %d, which were synced, do not check", ErrCorrupt, e.index)
+			}
 			if !ok {
 				r.logger.Info("torn tail cut", "dir", r.dir, "base_offset", int64(e.base), "entries", len(r.recs)-i)
-				r.recs = r.recs[:i]
+				r.recs, r.torn = r.recs[:i], true
 				return nil
 			}
 		}
@@ -315,10 +332,20 @@ func (r *recovery) persist(s *shardLog) error {
 		from = r.pending.checkpoint
 	}
 	if r.pending != nil && r.pending.truncate > 0 {
-		from = min(from, r.pending.truncate-1)
+		from = max(min(from, r.pending.truncate-1), r.file.Index) // what replica.json covers is committed
 	}
 	if err := r.cutRaftFiles(s); err != nil {
 		return err
+	}
+	if r.pending != nil && r.pending.truncate > 0 {
+		if err := s.cutRaftFiles(max(r.pending.truncate, r.file.Index+1)); err != nil {
+			return err
+		}
+	}
+	if r.torn {
+		if err := s.cutRaftFiles(s.last + 1); err != nil {
+			return err
+		}
 	}
 	var fresh []entryRecord
 	if from < s.last {
@@ -341,7 +368,13 @@ func (r *recovery) persist(s *shardLog) error {
 
 // cutRaftFiles cuts torn records, which would hide those that follow, and sets aside files without a header.
 func (r *recovery) cutRaftFiles(s *shardLog) error {
+	if err := r.removeBeyond(s.log.End().Segment); err != nil {
+		return err
+	}
 	for seg, end := range r.raftEnd {
+		if seg > s.log.End().Segment {
+			continue
+		}
 		if end > 0 {
 			if err := s.writer.truncate(seg, end); err != nil {
 				return err
@@ -352,6 +385,31 @@ func (r *recovery) cutRaftFiles(s *shardLog) error {
 		if err := r.fs.Rename(name, name+".corrupt"); err != nil && !notExist(err) {
 			return fmt.Errorf("set aside: %w", err)
 		}
+	}
+	return nil
+}
+
+// removeBeyond removes the .raft files of segments that the log does not reach any more. Left there, they would be taken
+// up when it rolls at the same offset again.
+func (r *recovery) removeBeyond(last record.Offset) error {
+	names, err := r.fs.ReadDir(r.dir)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", r.dir, err)
+	}
+	removed := false
+	for _, n := range names {
+		if strings.HasSuffix(n, ".raft") && n > raftFileName(last) {
+			removed = true
+			if err := r.fs.Remove(filepath.Join(r.dir, n)); err != nil {
+				return fmt.Errorf("remove .raft: %w", err)
+			}
+		}
+	}
+	if !removed {
+		return nil
+	}
+	if err := r.fs.SyncDir(r.dir); err != nil {
+		return fmt.Errorf("sync %s: %w", r.dir, err)
 	}
 	return nil
 }

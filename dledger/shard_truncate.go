@@ -3,6 +3,7 @@ package dledger
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -33,6 +34,11 @@ func (s *shardLog) truncate(from Index) error {
 	if n := len(s.recs); n > 0 {
 		s.recs = s.recs[:max(0, int64(from)-int64(s.recs[0].index))] //nolint:gosec // indexes are below 2^63
 	}
+	if from <= s.checkpointed {
+		if err := s.cutRaftFiles(from); err != nil {
+			return err
+		}
+	}
 	s.last, s.lastTerm = from-1, prev
 	s.journaled, s.savedIndex = min(s.journaled, s.last), min(s.savedIndex, s.last)
 	s.checkpointed = min(s.checkpointed, s.last)
@@ -55,6 +61,33 @@ func (s *shardLog) firstDataLocked(from Index) (*entryRecord, error) {
 	return nil, nil //nolint:nilnil // nothing to cut
 }
 
+// cutRaftFiles removes the records of the entries from an index on. A checkpoint then ends where .raft ends: should the
+// newest record be damaged, none that was superseded stands in for it.
+func (s *shardLog) cutRaftFiles(from Index) error {
+	for _, seg := range slices.Backward(s.log.Segments()) {
+		recs, _, err := readRaftFile(s.fs, s.dir, seg.Base)
+		if err != nil {
+			return err
+		}
+		if len(recs) == 0 {
+			continue
+		}
+		n := 0
+		for n < len(recs) && recs[n].index < from {
+			n++
+		}
+		if n < len(recs) {
+			if err := s.writer.replace(seg.Base, recs[:n]); err != nil {
+				return err
+			}
+		}
+		if n > 0 {
+			break
+		}
+	}
+	return nil
+}
+
 func (s *shardLog) truncateSegments(o record.Offset) error {
 	before := s.log.Segments()
 	if err := s.log.TruncateTo(o); err != nil {
@@ -65,12 +98,21 @@ func (s *shardLog) truncateSegments(o record.Offset) error {
 	if err := s.writer.forget(end.segment + 1); err != nil {
 		return err
 	}
+	removed := false
 	for _, seg := range before {
 		if seg.Base > end.segment {
+			removed = true
 			if err := s.fs.Remove(filepath.Join(s.dir, raftFileName(seg.Base))); err != nil && !notExist(err) {
 				return fmt.Errorf("remove .raft: %w", err)
 			}
 		}
+	}
+	if !removed {
+		return nil
+	}
+	// They must not come back: the log may roll at the same offset again, after other entries.
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return fmt.Errorf("sync %s: %w", s.dir, err)
 	}
 	return nil
 }

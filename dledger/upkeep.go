@@ -43,7 +43,10 @@ func (p *Partition) flushIfDue(now time.Time) error {
 	if p.shard.isGone() || !p.shard.unsafe(p.shard.logEnd()) {
 		return nil
 	}
-	return p.shard.syncData(p.host.metrics.observeFsync)
+	if err := p.shard.syncData(p.host.metrics.observeFsync); err != nil {
+		return err
+	}
+	return p.host.journal.sync() // without the records a restart would cut the bytes
 }
 
 func (s *shardLog) isGone() bool {

@@ -158,6 +158,8 @@ func dialReason(err error) string {
 	switch {
 	case errors.As(err, &dns):
 		return "no such host"
+	case errors.Is(err, ErrConnectionLost): // by EOF or by a reset, as the kernel likes
+		return "it closed the connection: not a Kafka listener, or one that wants TLS"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), isNetTimeout(err):

@@ -39,7 +39,12 @@ func (b *Broker) validateProduced(version int16, records []byte, t *localTopic) 
 		return nil, bad(protocol.InvalidRecord, "Produce requests with version %d must have at least one record batch per partition", version)
 	}
 	batch, rest, err := record.Next(records)
-	if err != nil {
+	switch {
+	case errors.Is(err, record.ErrIncomplete):
+		return nil, bad(protocol.InvalidRecord, "Produce requests with version %d must have at least one whole record batch per partition", version)
+	case errors.Is(err, record.ErrMagic) && !knownMagic(record.Batch(records).Magic()):
+		return nil, bad(protocol.CorruptMessage, "%s", err)
+	case err != nil:
 		return nil, batchError(err)
 	}
 	if batch.Attributes().Codec() == record.Zstd && version < zstdVersion {
@@ -70,6 +75,9 @@ func (b *Broker) validateProduced(version int16, records []byte, t *localTopic) 
 	}
 	return batch, nil
 }
+
+// knownMagic says whether Kafka ever had such a format; what it never had is corruption to it.
+func knownMagic(magic int8) bool { return magic >= 0 && magic <= 2 }
 
 // batchError turns an error of package record into a Kafka code.
 func batchError(err error) *badBatch {

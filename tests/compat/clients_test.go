@@ -30,7 +30,7 @@ func clients() []client {
 	return []client{
 		franzClient(), saramaClient(false), saramaClient(true), kafkaGoClient(),
 		kcatClient(), pythonClient("confluent-kafka"), pythonClient("kafka-python"),
-		kafkajsClient(), javaClient(),
+		kafkajsClient(), javaClient(), steleClient(),
 	}
 }
 

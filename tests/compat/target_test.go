@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -28,6 +29,9 @@ type target struct {
 	bootstrap string
 	data      string // its log directory; "" if unknown
 	crash     string // a command that kills and restarts a foreign broker; "" if none
+
+	building sync.Mutex
+	built    map[string]string // our programs, by name; guarded by building
 
 	// Only for a broker that was started here.
 	bin  string

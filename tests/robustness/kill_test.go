@@ -60,7 +60,7 @@ func begin(t *testing.T) *run {
 	r.rec = history.NewRecorder(r.file)
 	cfg := workload.Config{
 		Addr: r.node.addr, Topic: fmt.Sprintf("robustness-%d", time.Now().UnixNano()), Partitions: partitions,
-		Producers: 4, Consumers: 2, InFlight: 5, Pause: 2 * time.Millisecond, MaxBatch: 8, Seed: r.seed, Recorder: r.rec,
+		Producers: 4, Consumers: 2, InFlight: 5, Pause: 2 * time.Millisecond, MaxBatch: 8, SegmentBytes: 1 << 20, Seed: r.seed, Recorder: r.rec,
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), serveTimeout)
 	defer cancel()
@@ -130,12 +130,18 @@ func TestKill_SingleBrokerUnderLoad(t *testing.T) {
 	}
 	r := begin(t)
 	var back []time.Duration
+	again := 0
 	r.await(perRound)
 	for range n {
 		r.wait(time.Duration(r.rng.Int64N(int64(400 * time.Millisecond))))
 		r.node.kill(t)
 		r.wait(time.Duration(r.rng.Int64N(int64(50 * time.Millisecond))))
-		r.node.start(t)
+		for r.node.start(t); r.node.bin != "" && r.rng.IntN(4) == 0; r.node.start(t) {
+			// Again, while it recovers.
+			r.wait(time.Duration(r.rng.Int64N(int64(150 * time.Millisecond))))
+			r.node.kill(t)
+			again++
+		}
 		back = append(back, r.await(perRound))
 	}
 	report := r.finish(history.Options{Partitions: partitions, MinAcked: n * perRound, MaxUnknown: 0.01})
@@ -145,8 +151,12 @@ func TestKill_SingleBrokerUnderLoad(t *testing.T) {
 	if !report.Passed() {
 		t.Errorf("seed %d, violations: %v\n%s", r.seed, report.Count, sizes(r.node.data))
 	}
+	if r.node.bin != "" {
+		r.node.kill(t)
+		r.node.verify(t)
+	}
 	slices.Sort(back)
-	t.Logf("%d kills; from the start to the first acknowledgement: p50 %v, p99 %v, max %v", n, back[len(back)/2], back[len(back)*99/100], back[len(back)-1])
+	t.Logf("%d kills, and %d while recovering; from the start to the first acknowledgement: p50 %v, p99 %v, max %v", n, again, back[len(back)/2], back[len(back)*99/100], back[len(back)-1])
 }
 
 // TestControl_StaleDataIsFound is the control of the scenario above: a copy of the data from an earlier moment is

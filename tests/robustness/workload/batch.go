@@ -20,6 +20,7 @@ const (
 	valueMagic  = "stlv"
 	valueHeader = 16
 	maxPadding  = 200
+	longPadding = 8000 // of one value in 16, so that segments fill up
 )
 
 func castagnoli(p []byte) uint32 { return crc32.Checksum(p, crc32.MakeTable(crc32.Castagnoli)) }
@@ -31,7 +32,11 @@ func appendValue(dst []byte, partition int32, value int64) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(partition))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(value))
 	rng := rand.New(rand.NewPCG(uint64(value), 3))
-	for range rng.IntN(maxPadding) {
+	padding := rng.IntN(maxPadding)
+	if rng.IntN(16) == 0 {
+		padding = rng.IntN(longPadding)
+	}
+	for range padding {
 		dst = append(dst, byte(rng.Uint32()))
 	}
 	return binary.BigEndian.AppendUint32(dst, castagnoli(dst[start:]))

@@ -19,8 +19,10 @@ type Config struct {
 	Pause time.Duration
 	// MaxBatch is the largest number of values in a batch.
 	MaxBatch int
-	Seed     uint64
-	Recorder *history.Recorder
+	// SegmentBytes of the topic; 0: the broker's default.
+	SegmentBytes int
+	Seed         uint64
+	Recorder     *history.Recorder
 }
 
 // Process numbers of the clients: producers count from 0, and each that loses track goes on under a new number.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -31,6 +32,9 @@ func CreateTopic(ctx context.Context, cfg Config) error {
 	defer c.close()
 	topic := kmsg.NewCreateTopicsRequestTopic()
 	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = cfg.Topic, cfg.Partitions, 1
+	if cfg.SegmentBytes > 0 {
+		topic.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: "segment.bytes", Value: new(strconv.Itoa(cfg.SegmentBytes))}}
+	}
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.SetVersion(5)
 	req.TimeoutMillis = 10_000

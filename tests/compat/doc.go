@@ -8,7 +8,7 @@
 // They run as well against any other broker, Apache Kafka above all, which is the reference for every
 // expectation written here:
 //
-//	STELE_COMPAT_BOOTSTRAP=127.0.0.1:39092   the broker to use
+//	STELE_COMPAT_BOOTSTRAP=127.0.0.1:23092   the broker to use
 //	STELE_COMPAT_DATA=DIR                    its data directory, if its files may be read
 //	STELE_COMPAT_CRASH=COMMAND               a shell command that kills it with -9 and starts it again on its data
 //

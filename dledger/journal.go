@@ -50,8 +50,8 @@ type hardEntry struct {
 	// cut: a suffix has been removed since the running checkpoint began, so that what it found out
 	// must not be written behind the truncation.
 	cut bool
-	// truncating: the files do not follow the newest truncation yet.
-	truncating bool
+	// truncate is the first index of a truncation that the files do not follow yet; 0 = none.
+	truncate Index
 }
 
 // journal is the write-ahead log of the Raft side, shared by all shards of a log directory.
@@ -327,7 +327,7 @@ func (j *journal) note(s *shardSave) {
 		e.checkpoint = r.checkpoint
 	}
 	if r.truncate > 0 {
-		e.cut, e.truncating = true, true
+		e.cut, e.truncate = true, r.truncate
 		e.sync, e.checkpoint = syncPoint{}, min(e.checkpoint, r.truncate-1)
 	}
 	if n := len(r.entries); n > 0 {
@@ -343,7 +343,7 @@ func (j *journal) truncated(k shardKey) {
 	j.wmu.Lock()
 	defer j.wmu.Unlock()
 	if e := j.hard[k]; e != nil {
-		e.truncating = false
+		e.truncate = 0
 	}
 }
 

@@ -130,7 +130,7 @@ func (j *journal) writeHardStates(before uint64) error {
 		if h.seq >= before {
 			continue
 		}
-		r := shardRecord{key: k, hard: &h.state, checkpoint: h.checkpoint, sync: h.sync}
+		r := shardRecord{key: k, hard: &h.state, checkpoint: h.checkpoint, sync: h.sync, truncate: h.truncate}
 		b, _ = appendShardRecord(b, &r)
 		h.seq = j.cur.seq
 		if len(b) > frameBodyMax {
@@ -185,7 +185,7 @@ func (j *journal) checkpoint() error {
 	j.cur.shards = make(map[*shardLog]struct{})
 	for s := range shards {
 		if h := j.hard[s.key]; h != nil {
-			h.cut = h.truncating
+			h.cut = h.truncate > 0
 		}
 	}
 	j.relaxed = 0
@@ -245,7 +245,13 @@ func (j *journal) retire(n int, seq uint64, done map[*shardLog]checkpointResult)
 			continue
 		}
 		if h.cut {
-			j.cur.shards[s] = struct{}{} // its truncation stands in a file that stays
+			j.cur.shards[s] = struct{}{} // what came after the truncation stands in files that stay
+			if h.truncate > 0 {
+				// The truncation itself may not, and the files do not follow it yet: it is said once more.
+				h.seq = j.cur.seq
+				r := shardRecord{key: s.key, hard: &h.state, checkpoint: h.checkpoint, truncate: h.truncate}
+				b, _ = appendShardRecord(b, &r)
+			}
 			continue
 		}
 		h.checkpoint, h.sync, h.seq = c.index, c.sync, j.cur.seq

@@ -224,7 +224,7 @@ func (o *journalReplay) add(r *shardRecord) {
 	case r.checkpoint == suspectCheckpoint:
 		p.suspect = true
 	case r.checkpoint > 0:
-		p.checkpoint, p.truncate, p.suspect = r.checkpoint, 0, false
+		p.checkpoint, p.truncate, p.suspect = r.checkpoint, r.truncate, false
 		p.forget(r.checkpoint)
 	}
 }

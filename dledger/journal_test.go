@@ -13,20 +13,8 @@ const testJournalDir = "/data/journal"
 // openTestJournal replays what is there and begins a fresh file.
 func openTestJournal(t *testing.T, fsys vfs.FS, size int64) (*journal, *journalReplay) {
 	t.Helper()
-	if err := makeDirs(fsys, testJournalDir); err != nil {
-		t.Fatal(err)
-	}
-	replay, err := replayJournal(fsys, testJournalDir)
+	j, replay, err := startJournal(fsys, size)
 	if err != nil {
-		t.Fatal(err)
-	}
-	j, err := openJournal(journalOptions{
-		fs: fsys, dir: testJournalDir, size: size, fatal: func(err error) { t.Errorf("fatal: %v", err) },
-	}, replay)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := j.begin(replay); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -42,12 +30,32 @@ func testShard(id ShardID) *shardLog { return &shardLog{key: shardKey{id, 1}, go
 
 func save(t *testing.T, j *journal, s *shardLog, h hardState, recs ...entryRecord) {
 	t.Helper()
-	r := &saveRequest{durable: true, ready: make(chan struct{}, 1), saves: []*shardSave{{
-		shard: s, durable: true, record: shardRecord{key: s.key, hard: &h, entries: recs},
-	}}}
-	if err := j.commit(r); err != nil {
+	if err := saveTo(j, s, h, recs...); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func saveTo(j *journal, s *shardLog, h hardState, recs ...entryRecord) error {
+	return j.commit(&saveRequest{durable: true, ready: make(chan struct{}, 1), saves: []*shardSave{{
+		shard: s, durable: true, record: shardRecord{key: s.key, hard: &h, entries: recs},
+	}}})
+}
+
+func startJournal(fsys vfs.FS, size int64) (*journal, *journalReplay, error) {
+	if err := makeDirs(fsys, testJournalDir); err != nil {
+		return nil, nil, err
+	}
+	replay, err := replayJournal(fsys, testJournalDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	j, err := openJournal(journalOptions{
+		fs: fsys, dir: testJournalDir, size: size, fatal: func(error) {}, // commit returns it, too
+	}, replay)
+	if err != nil {
+		return nil, nil, err
+	}
+	return j, replay, j.begin(replay)
 }
 
 func replayed(t *testing.T, fsys vfs.FS) *journalReplay {

@@ -127,6 +127,9 @@ func (r *recovery) loadRecords() error {
 		r.raftEnd[seg.Base] = end
 		for i := range recs {
 			recs[i].payload = slices.Clone(recs[i].payload)
+			if cut := r.truncatedFrom(); cut > 0 && recs[i].index >= cut {
+				break // what is newer stands in the journal; of what is older the files may have kept anything
+			}
 			if recs[i].index > r.file.Index {
 				if n := len(r.recs); n > 0 && recs[i].index > r.recs[n-1].index+1 {
 					return fmt.Errorf("%w: entries %d to %d are missing in .raft", ErrCorrupt, r.recs[n-1].index+1, recs[i].index-1)
@@ -139,6 +142,14 @@ func (r *recovery) loadRecords() error {
 		return fmt.Errorf("%w: .raft begins with entry %d, not %d", ErrCorrupt, r.recs[0].index, r.file.Index+1)
 	}
 	return nil
+}
+
+// truncatedFrom is the first index that a truncation removed of what .raft holds, perhaps not from all files; 0 = none.
+func (r *recovery) truncatedFrom() Index {
+	if r.pending == nil {
+		return 0
+	}
+	return r.pending.truncate
 }
 
 func (r *recovery) lastIndex() Index {

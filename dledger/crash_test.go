@@ -1,6 +1,7 @@
 package dledger
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -19,82 +20,142 @@ type crashPoint struct {
 	pending []pb.Update
 }
 
-// runWorkload saves random updates for steps steps and returns the state after each operation on the file
-// system for which want says so.
-func runWorkload(t *testing.T, seed uint64, steps int, wrap func(vfs.FS) vfs.FS, want func(op int) bool, crash func(*vfs.Mem) *vfs.Mem) []crashPoint {
-	t.Helper()
-	rng := rand.New(rand.NewPCG(seed, 1))
-	mem := vfs.NewMem()
-	efs := vfs.NewErrFS(mem)
-	specs := rigSpecs()
-	models := make([]*modelShard, len(specs))
-	for i := range models {
-		models[i] = &modelShard{}
-	}
-	r, err := openRig(wrap(efs), specs)
-	if err != nil {
-		t.Fatal(err)
-	}
+// workload is a run of random updates, with power losses in between, that notes crash points.
+type workload struct {
+	seed     uint64
+	steps    int // between power losses
+	restarts int
+	wrap     func(vfs.FS) vfs.FS
+	want     func(op int) bool // which operations are crash points
+	crash    func(*vfs.Mem) *vfs.Mem
+
+	rng    *rand.Rand
+	specs  []PartitionSpec
+	models []*modelShard
+	points []crashPoint
+
 	// The checkpointer's operations count, too: what is noted and what is saved must not move while a point is taken.
-	var mu sync.Mutex
-	var points []crashPoint
-	var pending []pb.Update
-	op := 0
-	efs.Plan(&vfs.Fault{Kinds: vfs.OpMutating, N: 1 << 60, Match: func(string) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		if op++; want(op) {
-			p := crashPoint{pending: pending}
-			for _, m := range models {
-				p.models = append(p.models, m.clone())
-			}
-			p.fs = crash(mem)
-			points = append(points, p)
+	mu      sync.Mutex
+	pending []pb.Update
+	op      int
+	hot     int // so many of the next operations are crash points, wanted or not
+}
+
+func noWrap(f vfs.FS) vfs.FS { return f }
+
+// run returns the state after each operation on the file system that is wanted, after the last one, and after a clean end.
+func (w *workload) run() ([]crashPoint, error) {
+	w.rng, w.specs = rand.New(rand.NewPCG(w.seed, 1)), rigSpecs()
+	w.models = make([]*modelShard, len(w.specs))
+	for i := range w.models {
+		w.models[i] = &modelShard{}
+	}
+	mem := vfs.NewMem()
+	for round := range w.restarts + 1 {
+		next, err := w.round(mem, round)
+		if err != nil {
+			return w.points, fmt.Errorf("round %d: %w", round, err)
+		}
+		mem = next
+	}
+	return w.points, nil
+}
+
+func (w *workload) note(mem *vfs.Mem) {
+	p := crashPoint{pending: w.pending}
+	for _, m := range w.models {
+		p.models = append(p.models, m.clone())
+	}
+	p.fs = w.crash(mem)
+	w.points = append(w.points, p)
+}
+
+// round returns what a power loss leaves at its end.
+func (w *workload) round(mem *vfs.Mem, round int) (*vfs.Mem, error) {
+	efs := vfs.NewErrFS(mem)
+	plan := &vfs.Fault{Kinds: vfs.OpMutating, N: 1 << 60, Match: func(string) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if stack := callers(); called(stack, "dledger.(*journal).rotate") || called(stack, "dledger.(*journal).begin") {
+			w.hot = 3 // rare, and each operation counts
+		}
+		if w.op++; w.hot > 0 || w.want(w.op) {
+			w.hot--
+			w.note(mem)
 		}
 		return false
-	}})
-	for range steps {
-		mu.Lock()
-		var uds []pb.Update
-		for i, spec := range specs {
-			if rng.IntN(3) > 0 {
-				ud := models[i].update(rng, spec)
-				models[i].begin(&ud)
-				uds = append(uds, ud)
+	}}
+	if round > 0 {
+		efs.Plan(plan) // also while it recovers
+	}
+	r, err := openRig(w.wrap(efs), w.specs)
+	if err != nil {
+		return nil, err
+	}
+	efs.Plan(plan)
+	if round > 0 {
+		w.mu.Lock()
+		for i, spec := range w.specs {
+			if err := w.models[i].check(r, spec, nil); err != nil {
+				w.mu.Unlock()
+				return nil, errors.Join(err, r.close())
 			}
+			w.models[i].follow(r.h.db.shards[spec.Shard])
 		}
-		pending = uds
-		mu.Unlock()
-		if err := r.save(uds); err != nil {
-			t.Fatal(err)
-		}
-		mu.Lock()
-		for k := range uds {
-			models[uds[k].ShardID-2].end(&uds[k])
-		}
-		pending = nil
-		mu.Unlock()
-		if rng.IntN(15) == 0 {
-			if err := r.h.journal.checkpoint(); err != nil {
-				t.Fatal(err)
-			}
+		w.mu.Unlock()
+	}
+	for i := range w.steps {
+		if err := w.step(r, i); err != nil {
+			return nil, errors.Join(err, r.close())
 		}
 	}
 	efs.Plan(nil)
-	points = append(points, crashPoint{fs: crash(mem), models: models})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lost := mem.CrashClone(vfs.Crash{})
+	w.note(mem)
 	if err := r.close(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	points = append(points, crashPoint{fs: crash(mem), models: models})
-	return points
+	w.note(mem)
+	return lost, nil
 }
 
-func (p *crashPoint) check(t *testing.T) {
-	t.Helper()
+// step saves one update. The last partition falls silent after a few, so that only the journal's carrying over keeps its
+// hard state.
+func (w *workload) step(r *rig, n int) error {
+	w.mu.Lock()
+	var uds []pb.Update
+	for i, spec := range w.specs {
+		if w.rng.IntN(3) > 0 && (i < len(w.specs)-1 || n < 4) {
+			ud := w.models[i].update(w.rng, spec)
+			w.models[i].begin(&ud)
+			uds = append(uds, ud)
+		}
+	}
+	w.pending = uds
+	w.mu.Unlock()
+	if err := r.save(uds); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	for k := range uds {
+		w.models[uds[k].ShardID-2].end(&uds[k])
+	}
+	w.pending = nil
+	w.mu.Unlock()
+	if w.rng.IntN(15) == 0 {
+		return r.h.journal.checkpoint()
+	}
+	return nil
+}
+
+// check recovers the point and compares it with the model.
+func (p *crashPoint) check() error {
 	specs := rigSpecs()
 	r, err := openRig(p.fs, specs)
 	if err != nil {
-		t.Fatalf("recover: %v", err)
+		return fmt.Errorf("recover: %w", err)
 	}
 	for i, spec := range specs {
 		var pending *pb.Update
@@ -103,31 +164,49 @@ func (p *crashPoint) check(t *testing.T) {
 				pending = &p.pending[k]
 			}
 		}
-		p.models[i].check(t, r, spec, pending)
+		if err := p.models[i].check(r, spec, pending); err != nil {
+			return errors.Join(err, r.close())
+		}
 	}
-	if err := r.close(); err != nil {
+	return r.close()
+}
+
+// mustHold runs the workload and checks every point.
+func (w *workload) mustHold(t *testing.T) {
+	t.Helper()
+	points, err := w.run()
+	if err != nil {
 		t.Fatal(err)
+	}
+	for i := range points {
+		if err := points[i].check(); err != nil {
+			t.Fatalf("point %d of %d: %v", i, len(points), err)
+		}
 	}
 }
 
-func noWrap(f vfs.FS) vfs.FS { return f }
+// crashModes are the ways of losing what was not synced, taken in turn.
+func crashModes(rng *rand.Rand) func(*vfs.Mem) *vfs.Mem {
+	modes := []vfs.Crash{{}, {KeepPercent: 50, Rand: rng}, {Prefix: true, Rand: rng}, {KeepPercent: 100}}
+	n := 0
+	return func(m *vfs.Mem) *vfs.Mem {
+		n++
+		return m.CrashClone(modes[n%len(modes)])
+	}
+}
 
-// Power is lost at every operation on the file system; unsynced bytes and names are lost altogether, at random, or
-// from some point on. What was acknowledged must be there, and nothing else.
+// Power is lost at every operation on the file system, those of restarts included; unsynced bytes and names are lost
+// altogether, at random, or from some point on. What was acknowledged must be there, and nothing else.
 func TestSave_PowerLossAtEveryOperation(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(8) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(seed, 2))
-			modes := []vfs.Crash{{}, {KeepPercent: 50, Rand: rng}, {Prefix: true, Rand: rng}, {KeepPercent: 100}}
-			n := 0
-			points := runWorkload(t, seed, 60, noWrap, func(int) bool { return rng.IntN(6) == 0 }, func(m *vfs.Mem) *vfs.Mem {
-				n++
-				return m.CrashClone(modes[n%len(modes)])
-			})
-			for i := range points {
-				points[i].check(t)
+			w := workload{
+				seed: seed, steps: 30, restarts: 1, wrap: noWrap,
+				want: func(int) bool { return rng.IntN(12) == 0 }, crash: crashModes(rng),
 			}
+			w.mustHold(t)
 		})
 	}
 }
@@ -138,12 +217,11 @@ func TestSave_PowerLossOfOneKindOfFile(t *testing.T) {
 		t.Run(suffix, func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(7, 3))
-			points := runWorkload(t, 99, 80, noWrap, func(int) bool { return rng.IntN(6) == 0 }, func(m *vfs.Mem) *vfs.Mem {
+			w := workload{seed: 99, steps: 40, restarts: 1, wrap: noWrap, want: func(int) bool { return rng.IntN(12) == 0 }}
+			w.crash = func(m *vfs.Mem) *vfs.Mem {
 				return m.CrashClone(vfs.Crash{Lossy: func(name string) bool { return strings.HasSuffix(name, suffix) }})
-			})
-			for i := range points {
-				points[i].check(t)
 			}
+			w.mustHold(t)
 		})
 	}
 }

@@ -3,11 +3,11 @@ package dledger
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
-	"testing"
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
@@ -45,7 +45,7 @@ const rigDir = "/data"
 func openRig(fsys vfs.FS, specs []PartitionSpec) (*rig, error) {
 	r := &rig{}
 	fatal := func(err error) { r.fatal.CompareAndSwap(nil, &err) }
-	o := Options{Dir: rigDir, FS: fsys, JournalFileBytes: 64 << 10, Fatal: fatal}.withDefaults()
+	o := Options{Dir: rigDir, FS: fsys, JournalFileBytes: 32 << 10, Fatal: fatal}.withDefaults()
 	o.Logger = slog.New(slog.DiscardHandler)
 	h := &Host{
 		opts: o, logger: o.Logger, partitions: map[ShardID]*Partition{}, recovered: map[shardKey]*shardLog{},
@@ -61,7 +61,7 @@ func openRig(fsys vfs.FS, specs []PartitionSpec) (*rig, error) {
 	for _, spec := range specs {
 		s, err := h.openShard(spec)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", spec.Topic, err)
+			return nil, errors.Join(fmt.Errorf("%s: %w", spec.Topic, err), h.journal.close())
 		}
 		s.configure(spec.Config)
 		h.db.add(s)
@@ -93,7 +93,7 @@ func (r *rig) close() error {
 
 func rigSpecs() []PartitionSpec {
 	var out []PartitionSpec
-	for i := range 3 {
+	for i := range 4 {
 		flush := int64(1)
 		if i == 2 {
 			flush = 1 << 60 // relaxed
@@ -203,21 +203,20 @@ func (m *modelShard) clone() *modelShard {
 }
 
 // check compares a recovered shard with the model. pending is the update that was in progress, if any.
-func (m *modelShard) check(t *testing.T, r *rig, spec PartitionSpec, pending *pb.Update) {
-	t.Helper()
+func (m *modelShard) check(r *rig, spec PartitionSpec, pending *pb.Update) error {
 	s := r.h.db.shards[spec.Shard]
 	durable := spec.Config.Durable()
 	if durable && s.last < Index(min(m.acked, m.removing-1)) {
-		t.Fatalf("%s-%d: the log ends with %d, acknowledged were %d", spec.Topic, spec.Partition, s.last, min(m.acked, m.removing-1))
+		return fmt.Errorf("%s-%d: the log ends with %d, acknowledged were %d", spec.Topic, spec.Partition, s.last, min(m.acked, m.removing-1))
 	}
 	if s.hard.Term < Term(m.hard.Term) || (s.hard.Term == Term(m.hard.Term) && s.hard.Vote != ReplicaID(m.hard.Vote)) {
-		t.Fatalf("%s-%d: hard state %+v, acknowledged %+v", spec.Topic, spec.Partition, s.hard, m.hard)
+		return fmt.Errorf("%s-%d: hard state %+v, acknowledged %+v", spec.Topic, spec.Partition, s.hard, m.hard)
 	}
 	s.stubUntil = 0 // read all bytes
 	s.first = s.file.Index + 1
 	ents, _, err := s.iterate(nil, 0, s.first, s.last+1, 1<<62)
 	if err != nil || uint64(len(ents)) != uint64(s.last-s.file.Index) {
-		t.Fatalf("%s-%d: iterate: %v, %d entries", spec.Topic, spec.Partition, err, len(ents))
+		return fmt.Errorf("%s-%d: iterate: %w, %d entries", spec.Topic, spec.Partition, err, len(ents))
 	}
 	for i := range ents {
 		got := &ents[i]
@@ -233,12 +232,21 @@ func (m *modelShard) check(t *testing.T, r *rig, spec PartitionSpec, pending *pb
 			}
 		}
 		if !matchesAny(got, candidates) {
-			t.Fatalf("%s-%d: entry %d (term %d, %d bytes) is none of %d that were saved", spec.Topic, spec.Partition, got.Index, got.Term, len(got.Cmd), len(candidates))
+			return fmt.Errorf("%s-%d: entry %d (term %d, %d bytes) is none of %d that were saved", spec.Topic, spec.Partition, got.Index, got.Term, len(got.Cmd), len(candidates))
 		}
 	}
 	if end, want := s.log.End().Next, s.nextOffset(); end != want {
-		t.Fatalf("%s-%d: log end offset %d, records say %d", spec.Topic, spec.Partition, end, want)
+		return fmt.Errorf("%s-%d: log end offset %d, records say %d", spec.Topic, spec.Partition, end, want)
 	}
+	return nil
+}
+
+// follow makes the model that of a recovered shard, which may have lost what was not durable.
+func (m *modelShard) follow(s *shardLog) {
+	n := min(int(s.last), len(m.entries))
+	m.entries, m.fences = m.entries[:n:n], m.fences[:n:n]
+	m.hard = pb.State{Term: uint64(s.hard.Term), Vote: uint64(s.hard.Vote), Commit: uint64(s.hard.Commit)}
+	m.acked, m.removing = uint64(n), uint64(n)+1
 }
 
 func (s *shardLog) nextOffset() record.Offset {

@@ -27,7 +27,7 @@ func (b *target) program(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	path := cache("compat", "bin", name)
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./cmd/"+name)
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", path, "./cmd/"+name)
 	build.Dir = repo
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", name, err, out)

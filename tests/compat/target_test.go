@@ -58,7 +58,7 @@ func openTarget(ctx context.Context) (*target, error) {
 		return nil, err
 	}
 	b := &target{root: dir, data: filepath.Join(dir, "data"), bin: filepath.Join(dir, "broker")}
-	build := exec.CommandContext(ctx, "go", "build", "-o", b.bin, "./cmd/broker")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", b.bin, "./cmd/broker")
 	build.Dir = repo
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build ./cmd/broker: %w\n%s", err, out)

@@ -50,7 +50,7 @@ func newNode(t *testing.T) *node {
 		return n
 	}
 	n.bin, n.data = filepath.Join(dir, "broker"), filepath.Join(dir, "data")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", n.bin, "./cmd/broker")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", n.bin, "./cmd/broker")
 	build.Dir = "../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the broker: %v\n%s", err, out)

@@ -44,7 +44,11 @@ func (h *Host) recover() error {
 		}
 	}
 	for k := range replay.shards {
-		if !here[k] && !unreadable { // else it may be the one that cannot be read
+		switch {
+		case here[k]:
+		case unreadable: // it may be the one that cannot be read
+			replay.shards[k].suspect = true
+		default:
 			delete(replay.shards, k) // deleted
 		}
 	}
@@ -89,10 +93,15 @@ func (h *Host) replicaDirs() (out map[string]shardKey, unreadable bool, err erro
 			}
 			continue
 		}
-		if fi, err := h.opts.FS.Stat(dir); err != nil || !fi.IsDir() {
+		fi, err := h.opts.FS.Stat(dir)
+		if err != nil {
+			return nil, false, fmt.Errorf("stat %s: %w", dir, err)
+		}
+		if !fi.IsDir() {
 			continue
 		}
-		if _, err := h.opts.FS.Stat(filepath.Join(dir, replicaFileName)); err != nil {
+		f, err := readReplicaFile(h.opts.FS, dir)
+		if notExist(err) {
 			found, err := h.holdsSegments(dir)
 			if err != nil {
 				return nil, false, err
@@ -100,9 +109,8 @@ func (h *Host) replicaDirs() (out map[string]shardKey, unreadable bool, err erro
 			unreadable = unreadable || found
 			continue
 		}
-		f, err := readReplicaFile(h.opts.FS, dir)
 		if err != nil {
-			if errors.Is(err, ErrUnsupportedVersion) {
+			if !damaged(err) {
 				return nil, false, err
 			}
 			unreadable = true
@@ -200,7 +208,7 @@ func (h *Host) openJournal(replay *journalReplay) error {
 // shardOptions are those of a replica's files; spec is nil while only recovering.
 func (h *Host) shardOptions(spec *PartitionSpec) shardOptions {
 	o := shardOptions{fs: h.opts.FS, logger: h.logger, log: commitlog.Options{
-		FS: h.opts.FS, Logger: h.logger, Files: h.files,
+		FS: h.opts.FS, Logger: h.logger, Files: h.files, Dense: true,
 	}}
 	if spec != nil {
 		o.log.Topic, o.log.Partition, o.log.TopicID = spec.Topic, spec.Partition, spec.TopicID

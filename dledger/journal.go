@@ -84,6 +84,7 @@ type journal struct {
 	wake   chan struct{} // for the checkpointer; capacity 1
 	quit   chan struct{}
 	done   sync.WaitGroup
+	ended  chan struct{} // closed when fatal has returned, as it does in tests only
 	closed bool
 }
 
@@ -473,7 +474,7 @@ func (j *journal) failed() error {
 	return j.err
 }
 
-// fail makes err final (wmu is not held): nothing is written or acknowledged after it, and the process ends. A write or sync
+// fail makes err final (wmu is not held) and returns when the process has been told to end, if ever: nothing is written or acknowledged after it, and the process ends. A write or sync
 // that failed is not tried again, since the page cache then proves nothing.
 func (j *journal) fail(err error) error {
 	j.mu.Lock()
@@ -483,12 +484,15 @@ func (j *journal) fail(err error) error {
 	}
 	err = j.err
 	j.mu.Unlock()
+	if !first {
+		<-j.ended
+		return err
+	}
 	j.wmu.Lock() // a waiter has either seen the error or waits by now
 	j.freed.Broadcast()
 	j.wmu.Unlock()
-	if first {
-		j.fatal(err)
-	}
+	j.fatal(err)
+	close(j.ended)
 	return err
 }
 

@@ -26,7 +26,7 @@ type journalOptions struct {
 func openJournal(o journalOptions, replay *journalReplay) (*journal, error) {
 	j := &journal{
 		fs: o.fs, dir: o.dir, size: o.size, hooks: o.hooks, fatal: o.fatal,
-		hard: make(map[shardKey]*hardEntry), wake: make(chan struct{}, 1), quit: make(chan struct{}),
+		hard: make(map[shardKey]*hardEntry), wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}),
 	}
 	j.freed = sync.NewCond(&j.wmu)
 	for k, p := range replay.shards {

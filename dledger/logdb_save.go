@@ -23,7 +23,7 @@ func (d *logDB) SaveRaftState(updates []pb.Update, worker uint64) error {
 
 func (d *logDB) save(updates []pb.Update, st *stepState, worker uint64) error {
 	if err := d.journal.failed(); err != nil {
-		return nil //nolint:nilerr // already fatal: nothing more is saved or acknowledged
+		return err // nothing more is saved or acknowledged
 	}
 	began := time.Now()
 	durable := false

@@ -17,6 +17,9 @@ import (
 // asideSuffix marks files that were damaged and are kept.
 const asideSuffix = ".corrupt"
 
+// metadataFileName is Kafka's file with the topic id.
+const metadataFileName = "partition.metadata"
+
 // salvage makes a replica that is its partition's only one serve again when what Raft needs of it is damaged: the readable
 // prefix of its segments is the log, and Raft begins anew behind it, in a higher term. Damaged files are set aside,
 // not deleted. With other voters a damaged replica is fetched again from them instead: it must not vote.
@@ -147,14 +150,16 @@ func (h *Host) readablePrefix(o shardOptions, dir string, found raftRemains) (co
 			// A closed segment: those behind it go aside, and it is the last one.
 			bad := filepath.Base(damage.Path)
 			moved := 0
-			if strings.HasSuffix(bad, ".log") {
-				err = h.setAsideWhere(dir, func(n string) bool {
-					later := strings.HasSuffix(n, ".log") && n > bad
-					if later {
-						moved++
-					}
-					return later
-				})
+			err2 := h.setAsideWhere(dir, func(n string) bool {
+				// partition.metadata is made again from the specification.
+				aside := strings.HasSuffix(bad, ".log") && strings.HasSuffix(n, ".log") && n > bad || n == bad && n == metadataFileName
+				if aside {
+					moved++
+				}
+				return aside
+			})
+			if moved > 0 || err2 != nil {
+				err = err2
 			}
 			if err == nil && moved > 0 {
 				continue

@@ -3,6 +3,7 @@ package dledger
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -230,9 +231,12 @@ func (r *recovery) rewriteEntry(e *entryRecord, buf []byte) ([]byte, bool, error
 	b := r.pending.inlined(e)
 	if b == nil {
 		buf = slices.Grow(buf[:0], int(e.length))[:e.length]
-		if n, err := r.files.ReadAt(e.segment, int64(e.pos), buf); n < len(buf) {
-			_ = err // behind the file's end: not written
-			return buf, false, nil
+		switch n, err := r.files.ReadAt(e.segment, int64(e.pos), buf); {
+		case n == len(buf):
+		case err == nil, errors.Is(err, io.EOF), errors.Is(err, commitlog.ErrNoSuchSegment):
+			return buf, false, nil // behind the file's end: not written
+		default:
+			return buf, false, fmt.Errorf("read entry %d: %w", e.index, err) // perhaps it is there
 		}
 		if castagnoli(0, buf) != e.crc {
 			return buf, false, nil

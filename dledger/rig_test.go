@@ -36,15 +36,19 @@ func testBatch(rng *rand.Rand, payload int) []byte {
 
 // rig is a log storage without dragonboat above it.
 type rig struct {
-	h     *Host
-	fatal atomic.Pointer[error]
+	h      *Host
+	fatal  atomic.Pointer[error]
+	fatals atomic.Int32
 }
 
 const rigDir = "/data"
 
 func openRig(fsys vfs.FS, specs []PartitionSpec) (*rig, error) {
 	r := &rig{}
-	fatal := func(err error) { r.fatal.CompareAndSwap(nil, &err) }
+	fatal := func(err error) {
+		r.fatal.CompareAndSwap(nil, &err)
+		r.fatals.Add(1)
+	}
 	o := Options{Dir: rigDir, FS: fsys, JournalFileBytes: 32 << 10, Fatal: fatal}.withDefaults()
 	o.Logger = slog.New(slog.DiscardHandler)
 	h := &Host{

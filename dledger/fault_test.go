@@ -2,6 +2,7 @@ package dledger
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -95,11 +96,23 @@ func TestSave_EveryOperationFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	base := points[len(points)-2] // before the clean end
-	stride := int64(1)
+	const parts = 4
+	stride := int64(parts)
 	if testing.Short() {
-		stride = 7
+		stride *= 7
 	}
-	for n := int64(0); ; n += stride {
+	for part := range int64(parts) {
+		t.Run(fmt.Sprintf("part %d", part), func(t *testing.T) {
+			t.Parallel()
+			everyOperationFails(t, &base, part, stride)
+		})
+	}
+}
+
+// everyOperationFails lets the operations first, first+stride and so on fail.
+func everyOperationFails(t *testing.T, base *crashPoint, first, stride int64) {
+	t.Helper()
+	for n := first; ; n += stride {
 		mem := base.fs.CrashClone(vfs.Crash{KeepPercent: 100})
 		efs := vfs.NewErrFS(mem)
 		efs.Plan(&vfs.Fault{Kinds: vfs.OpAll &^ vfs.OpLock, N: n, Torn: n%2 == 0})

@@ -52,7 +52,7 @@ func openRig(fsys vfs.FS, specs []PartitionSpec) (*rig, error) {
 	o := Options{Dir: rigDir, FS: fsys, JournalFileBytes: 32 << 10, Fatal: fatal}.withDefaults()
 	o.Logger = slog.New(slog.DiscardHandler)
 	h := &Host{
-		opts: o, logger: o.Logger, partitions: map[ShardID]*Partition{}, recovered: map[shardKey]*shardLog{},
+		opts: o, logger: o.Logger, partitions: map[ShardID]*Partition{}, dirs: map[string]ShardID{}, recovered: map[shardKey]*shardLog{},
 		metrics: newMetrics(nil, nil),
 	}
 	if err := makeDirs(fsys, h.journalDir()); err != nil {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package dledger
+
+const raceEnabled = false

@@ -58,7 +58,7 @@ func TestHost_AThousandPartitions(t *testing.T) {
 	answers := make(chan error, n)
 	for i, p := range ps {
 		err := p.Append(t.Context(), &AppendRequest{
-			Batch: record.Batch(batchOf(t, 1+i%3, -1, -1, -1)), Acks: AcksAll, Timeout: time.Minute,
+			Batch: batchOf(t, 1+i%3, -1, -1, -1), Acks: AcksAll, Timeout: time.Minute,
 			Done: func(r AppendResult) { answers <- r.Err },
 		})
 		if err != nil {

@@ -88,7 +88,7 @@ func (k *call) planPartitions(rt *kmsg.CreatePartitionsRequestTopic) (*metadata.
 		return fail(protocol.InvalidReplicaAssignment, "Attempted to add %d additional partition(s), but only %d assignment(s) were specified.", added, len(rt.Assignment))
 	}
 	command := &metadata.CreatePartitions{ID: t.ID, From: have}
-	factor := replicasOf(t)
+	factor := factorOf(t)
 	if rt.Assignment == nil {
 		replicas, refused := metadata.Place(image, int(rt.Count)-have, factor)
 		command.Replicas = replicas

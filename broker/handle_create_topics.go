@@ -179,7 +179,7 @@ func checkAssignment(image *metadata.Image, replicas [][]int32, factor int) *met
 			if slices.Contains(nodes[:i], node) {
 				return fail("The manual partition assignment includes the broker %d more than once.", node)
 			}
-			if _, ok := image.Broker(node); !ok {
+			if b, ok := image.Broker(node); !ok || !b.Registered() {
 				return fail("The manual partition assignment of partition %d includes broker %d, but no such broker is registered.", p, node)
 			}
 		}

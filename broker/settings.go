@@ -33,11 +33,25 @@ func (b *Broker) topicSettings(image *metadata.Image, t *metadata.Topic) topicco
 	return b.schema.Parse(t.Configs, b.inherited(image), replicasOf(t))
 }
 
+// replicasOf is the number of replicas by which min.insync.replicas=auto counts: the fewest that vote in any
+// partition. While a topic grows from one replica to three, asking for two of what is still one would
+// refuse every write.
 func replicasOf(t *metadata.Topic) int {
+	least := 1
+	for n := range t.Partitions {
+		if v := t.Partitions[n].Voters(); n == 0 || v < least {
+			least = v
+		}
+	}
+	return max(least, 1)
+}
+
+// factorOf is a topic's replication factor: what new partitions get.
+func factorOf(t *metadata.Topic) int {
 	if len(t.Partitions) == 0 {
 		return 1
 	}
-	return len(t.Partitions[0].Replicas)
+	return len(t.Partitions[0].Wanted())
 }
 
 // replicationFactor is what a topic gets that asks for the default.
@@ -45,7 +59,7 @@ func (b *Broker) replicationFactor(image *metadata.Image) int {
 	if rf := int(b.opts.Config.ReplicationFactor); rf > 0 {
 		return rf
 	}
-	if image.LiveBrokers() >= 3 {
+	if image.Members() >= 3 {
 		return 3
 	}
 	return 1

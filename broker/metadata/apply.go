@@ -14,8 +14,6 @@ func (i *Image) apply(index uint64, c Command) (*Image, Result, []TopicID) {
 	next := i.clone()
 	next.index = index
 	switch c := c.(type) {
-	case *RegisterBroker:
-		return next, next.registerBroker(c), nil
 	case *CreateTopics:
 		r, ids := next.createTopics(c)
 		return next, r, ids
@@ -30,26 +28,19 @@ func (i *Image) apply(index uint64, c Command) (*Image, Result, []TopicID) {
 		return next, r, ids
 	case *AllocateProducerIDs:
 		return next, next.allocateProducerIDs(c), nil
+	case *SetFeatures:
+		return next, next.setFeatures(c), nil
 	}
-	return next, refuse(protocol.InvalidRequest, "unknown command"), nil
+	if r, known := next.applyNodes(c); known {
+		return next, r, nil
+	}
+	e := next.edit()
+	r := e.apply(c)
+	return next, r, e.finish()
 }
 
 func refuse(code protocol.Code, format string, args ...any) Result {
 	return Result{Error: &Error{Code: code, Message: fmt.Sprintf(format, args...)}}
-}
-
-func (i *Image) registerBroker(c *RegisterBroker) Result {
-	if c.Node < 0 || len(c.Endpoints) == 0 {
-		return refuse(protocol.InvalidRequest, "a broker needs a node id and an address")
-	}
-	if i.clusterID == "" {
-		i.clusterID = c.ClusterID
-	}
-	i.brokers = maps.Clone(i.brokers)
-	i.brokers[c.Node] = &Broker{
-		Node: c.Node, Rack: c.Rack, Endpoints: c.Endpoints, Incarnation: c.Incarnation, Epoch: i.index,
-	}
-	return Result{ClusterID: i.clusterID}
 }
 
 func (i *Image) createTopics(c *CreateTopics) (Result, []TopicID) {
@@ -101,7 +92,7 @@ func (i *Image) checkReplicas(replicas [][]int32) *Error {
 			return &Error{protocol.InvalidReplicationFactor, "Replication factor must be larger than 0."}
 		}
 		for n, node := range nodes {
-			if _, ok := i.brokers[node]; !ok || slices.Contains(nodes[:n], node) {
+			if b, ok := i.brokers[node]; !ok || !b.Registered() || slices.Contains(nodes[:n], node) {
 				return &Error{protocol.InvalidReplicaAssignment, fmt.Sprintf("broker %d is unknown or named twice", node)}
 			}
 		}
@@ -118,6 +109,7 @@ func (i *Image) newPartitions(have []Partition, replicas [][]int32) []Partition 
 		i.nextShard++
 		for n, node := range nodes {
 			p.Replicas[n] = Replica{Node: node, ID: p.NextReplica}
+			p.Founders = append(p.Founders, p.NextReplica)
 			p.NextReplica++
 		}
 		out = append(out, p)
@@ -203,4 +195,16 @@ func (i *Image) allocateProducerIDs(c *AllocateProducerIDs) Result {
 	first := i.nextProducerID
 	i.nextProducerID += c.Count
 	return Result{FirstProducerID: first}
+}
+
+func (i *Image) setFeatures(c *SetFeatures) Result {
+	i.features = maps.Clone(i.features)
+	for name, level := range c.Levels {
+		if level <= 0 {
+			delete(i.features, name)
+		} else {
+			i.features[name] = level
+		}
+	}
+	return Result{}
 }

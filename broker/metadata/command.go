@@ -11,23 +11,14 @@ import (
 // ErrUnsupportedVersion: a command or a snapshot was written by a newer version of this software.
 var ErrUnsupportedVersion = errors.New("metadata: unsupported version")
 
-// Command is one change of the metadata. Its types are RegisterBroker, CreateTopics, DeleteTopics,
-// CreatePartitions, SetConfigs and AllocateProducerIDs.
+// Command is one change of the metadata. Its types are the structs of this package with a line in the
+// table of newCommand: RegisterBroker, CreateTopics, and so on.
 //
 // A command is encoded as {"kind": name, "v": version of that kind, "body": {...}}. A program that meets
 // a kind or version it does not know has missed an upgrade: it must not go on with a state that differs
 // from the others', so the [Machine] stops.
 type Command interface {
 	kind() string
-}
-
-// kinds is how commands are told apart: the newest version known of each.
-func kindVersion(kind string) (version int, known bool) {
-	switch kind {
-	case kindRegisterBroker, kindCreateTopics, kindDeleteTopics, kindCreatePartitions, kindSetConfigs, kindAllocateProducerIDs:
-		return 1, true
-	}
-	return 0, false
 }
 
 const (
@@ -37,16 +28,62 @@ const (
 	kindCreatePartitions    = "create_partitions"
 	kindSetConfigs          = "set_configs"
 	kindAllocateProducerIDs = "allocate_producer_ids"
+	kindJoinNode            = "join_node"
+	kindFenceBrokers        = "fence_brokers"
+	kindUnfenceBroker       = "unfence_broker"
+	kindSetNodeState        = "set_node_state"
+	kindRemoveNode          = "remove_node"
+	kindNewMetadataReplica  = "new_metadata_replica"
+	kindAlterReassignments  = "alter_reassignments"
+	kindChangeReplicas      = "change_replicas"
+	kindReplicaStates       = "replica_states"
+	kindNewGeneration       = "new_generation"
+	kindRecoverPartition    = "recover_partition"
+	kindSetFeatures         = "set_features"
 )
 
-// RegisterBroker makes a node known, or renews what is known of it.
-type RegisterBroker struct {
-	Node        int32      `json:"node"`
-	Rack        string     `json:"rack,omitempty"`
-	Endpoints   []Endpoint `json:"endpoints"`
-	Incarnation string     `json:"incarnation"`
-	// ClusterID names the cluster if nobody has yet.
-	ClusterID string `json:"cluster_id"`
+// newCommand is how commands are told apart: an empty one of a kind, and the newest version known of it;
+// nil where the kind is unknown.
+func newCommand(kind string) (c Command, version int) {
+	switch kind {
+	case kindRegisterBroker:
+		return &RegisterBroker{}, 2
+	case kindCreateTopics:
+		return &CreateTopics{}, 1
+	case kindDeleteTopics:
+		return &DeleteTopics{}, 1
+	case kindCreatePartitions:
+		return &CreatePartitions{}, 1
+	case kindSetConfigs:
+		return &SetConfigs{}, 1
+	case kindAllocateProducerIDs:
+		return &AllocateProducerIDs{}, 1
+	case kindJoinNode:
+		return &JoinNode{}, 1
+	case kindFenceBrokers:
+		return &FenceBrokers{}, 1
+	case kindUnfenceBroker:
+		return &UnfenceBroker{}, 1
+	case kindSetNodeState:
+		return &SetNodeState{}, 1
+	case kindRemoveNode:
+		return &RemoveNode{}, 1
+	case kindNewMetadataReplica:
+		return &NewMetadataReplica{}, 1
+	case kindAlterReassignments:
+		return &AlterReassignments{}, 1
+	case kindChangeReplicas:
+		return &ChangeReplicas{}, 1
+	case kindReplicaStates:
+		return &ReplicaStates{}, 1
+	case kindNewGeneration:
+		return &NewGeneration{}, 1
+	case kindRecoverPartition:
+		return &RecoverPartition{}, 1
+	case kindSetFeatures:
+		return &SetFeatures{}, 1
+	}
+	return nil, 0
 }
 
 // NewTopic is a topic to be created.
@@ -100,7 +137,6 @@ type AllocateProducerIDs struct {
 	Count int64 `json:"count"`
 }
 
-func (*RegisterBroker) kind() string      { return kindRegisterBroker }
 func (*CreateTopics) kind() string        { return kindCreateTopics }
 func (*DeleteTopics) kind() string        { return kindDeleteTopics }
 func (*CreatePartitions) kind() string    { return kindCreatePartitions }
@@ -119,7 +155,7 @@ func Encode(c Command) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metadata: encode %s: %w", c.kind(), err)
 	}
-	version, _ := kindVersion(c.kind())
+	_, version := newCommand(c.kind())
 	out, err := json.Marshal(envelope{Kind: c.kind(), Version: version, Body: body})
 	if err != nil {
 		return nil, fmt.Errorf("metadata: encode %s: %w", c.kind(), err)
@@ -133,24 +169,9 @@ func Decode(b []byte) (Command, error) {
 	if err := json.Unmarshal(b, &e); err != nil {
 		return nil, fmt.Errorf("metadata: decode command: %w", err)
 	}
-	version, known := kindVersion(e.Kind)
-	if !known || e.Version > version {
+	c, version := newCommand(e.Kind)
+	if c == nil || e.Version > version {
 		return nil, fmt.Errorf("%w: command %q version %d", ErrUnsupportedVersion, e.Kind, e.Version)
-	}
-	var c Command
-	switch e.Kind {
-	case kindRegisterBroker:
-		c = &RegisterBroker{}
-	case kindCreateTopics:
-		c = &CreateTopics{}
-	case kindDeleteTopics:
-		c = &DeleteTopics{}
-	case kindCreatePartitions:
-		c = &CreatePartitions{}
-	case kindSetConfigs:
-		c = &SetConfigs{}
-	default:
-		c = &AllocateProducerIDs{}
 	}
 	if err := json.Unmarshal(e.Body, c); err != nil {
 		return nil, fmt.Errorf("metadata: decode %s: %w", e.Kind, err)
@@ -174,15 +195,27 @@ type TopicResult struct {
 	Error *Error  `json:"error,omitempty"`
 }
 
+// PartitionResult is what became of one partition of a command.
+type PartitionResult struct {
+	Topic     TopicID `json:"topic"`
+	Partition int32   `json:"partition"`
+	Error     *Error  `json:"error,omitempty"`
+}
+
 // Result is what Apply made of a command.
 type Result struct {
 	// Error: the command was refused as a whole.
 	Error *Error `json:"error,omitempty"`
 	// Topics of CreateTopics, DeleteTopics and CreatePartitions, in the command's order.
 	Topics []TopicResult `json:"topics,omitempty"`
+	// Partitions of AlterReassignments, in the command's order.
+	Partitions []PartitionResult `json:"partitions,omitempty"`
 	// FirstProducerID of AllocateProducerIDs.
 	FirstProducerID int64 `json:"first_producer_id,omitempty"`
-	// ClusterID of RegisterBroker.
+	// Node and MetadataReplica of JoinNode; MetadataReplica of NewMetadataReplica.
+	Node            int32     `json:"node,omitempty"`
+	MetadataReplica ReplicaID `json:"metadata_replica,omitempty"`
+	// ClusterID of RegisterBroker and JoinNode.
 	ClusterID string `json:"cluster_id,omitempty"`
 }
 

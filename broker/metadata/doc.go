@@ -1,5 +1,5 @@
-// Package metadata is the cluster's metadata as a pure replicated state machine: brokers, topics,
-// partitions, configurations, producer ids and feature levels.
+// Package metadata is the cluster's metadata as a pure replicated state machine: nodes, topics,
+// partitions and the replicas wanted of them, configurations, producer ids and feature levels.
 //
 // # Main types
 //

@@ -32,92 +32,12 @@ func (t *TopicID) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// ShardID names one generation of one partition. Never reused; see dledger.ShardID.
-type ShardID uint64
-
-// ReplicaID names a replica within a partition. Never reused; see dledger.ReplicaID.
-type ReplicaID uint64
-
-// FirstShard is the first shard id given to a partition; those below are the cluster's own.
-const FirstShard ShardID = 16
-
-// Replica is one copy of a partition.
-type Replica struct {
-	Node int32     `json:"node"`
-	ID   ReplicaID `json:"id"`
-}
-
-// Partition is one partition as the cluster wants it. Immutable.
-type Partition struct {
-	Shard      ShardID `json:"shard"`
-	Generation int32   `json:"generation"`
-	// Replicas in order of preference: the first is the preferred leader. Invariant: not empty.
-	Replicas []Replica `json:"replicas"`
-	// NextReplica is the id that the next replica gets. Invariant: above every id ever given.
-	NextReplica ReplicaID `json:"next_replica"`
-}
-
-// PreferredLeader is the node that should lead when all is well.
-func (p *Partition) PreferredLeader() int32 { return p.Replicas[0].Node }
-
-// ReplicaOn returns the replica on a node.
-func (p *Partition) ReplicaOn(node int32) (Replica, bool) {
-	for _, r := range p.Replicas {
-		if r.Node == node {
-			return r, true
-		}
-	}
-	return Replica{}, false
-}
-
-// Nodes returns the node ids of the replicas in order of preference.
-func (p *Partition) Nodes() []int32 {
-	nodes := make([]int32, len(p.Replicas))
-	for i, r := range p.Replicas {
-		nodes[i] = r.Node
-	}
-	return nodes
-}
-
 // Topic is one topic. Immutable.
 type Topic struct {
 	Name       string            `json:"name"`
 	ID         TopicID           `json:"id"`
 	Partitions []Partition       `json:"partitions"`
 	Configs    map[string]string `json:"configs,omitempty"`
-}
-
-// Endpoint is an address that a broker advertises on a listener.
-type Endpoint struct {
-	Listener string `json:"listener"`
-	Host     string `json:"host"`
-	Port     int32  `json:"port"`
-}
-
-// Broker is a registered node. Immutable.
-type Broker struct {
-	Node      int32      `json:"node"`
-	Rack      string     `json:"rack,omitempty"`
-	Endpoints []Endpoint `json:"endpoints"`
-	// Incarnation differs for each start of the process.
-	Incarnation string `json:"incarnation"`
-	// Epoch is the index of the command that registered it.
-	Epoch uint64 `json:"epoch"`
-	// Fenced: registered, but not known to be alive.
-	Fenced bool `json:"fenced,omitempty"`
-}
-
-// Endpoint returns the address advertised on a listener, or the first where it has no such listener.
-func (b *Broker) Endpoint(listener string) (Endpoint, bool) {
-	for _, e := range b.Endpoints {
-		if e.Listener == listener {
-			return e, true
-		}
-	}
-	if len(b.Endpoints) == 0 {
-		return Endpoint{}, false
-	}
-	return b.Endpoints[0], true
 }
 
 // Load is what a node carries by placement.
@@ -136,6 +56,9 @@ type Image struct {
 	brokerConfigs  map[int32]map[string]string
 	nextProducerID int64
 	nextShard      ShardID
+	nextNode       int32
+	nextMetadata   ReplicaID
+	retired        map[ReplicaID]int32
 	features       map[string]int16
 	partitions     int
 	load           map[int32]Load
@@ -145,7 +68,8 @@ func newImage() *Image {
 	return &Image{
 		brokers: map[int32]*Broker{}, clusterConfigs: map[string]string{},
 		brokerConfigs: map[int32]map[string]string{}, features: map[string]int16{},
-		load: map[int32]Load{}, nextShard: FirstShard,
+		load: map[int32]Load{}, nextShard: FirstShard, nextNode: 1,
+		nextMetadata: FirstJoinedReplica, retired: map[ReplicaID]int32{},
 		topics:  cowMap[string, *Topic]{hash: hashName[string]},
 		ids:     cowMap[TopicID, *Topic]{hash: hashID},
 		unified: cowMap[string, int]{hash: hashName[string]},
@@ -171,15 +95,42 @@ func (i *Image) Brokers() []*Broker {
 }
 
 // LiveBrokers counts the brokers that are not fenced.
-func (i *Image) LiveBrokers() int {
+func (i *Image) LiveBrokers() int { return i.countBrokers(func(b *Broker) bool { return !b.Fenced }) }
+
+// Members counts the brokers that belong to the cluster for good: registered once and not being
+// decommissioned, alive or not. The automatic replication factor goes by it, so that a topic that is
+// created while a node restarts gets no fewer replicas than others.
+func (i *Image) Members() int {
+	return i.countBrokers(func(b *Broker) bool { return b.Registered() && b.State != NodeDecommissioning })
+}
+
+func (i *Image) countBrokers(which func(*Broker) bool) int {
 	n := 0
 	for _, b := range i.brokers {
-		if !b.Fenced {
+		if which(b) {
 			n++
 		}
 	}
 	return n
 }
+
+// BrokerByDirectory returns the node whose data directory has an id. An empty id is nobody's.
+func (i *Image) BrokerByDirectory(id string) (*Broker, bool) {
+	if id == "" {
+		return nil, false
+	}
+	for _, b := range i.brokers {
+		if b.DirectoryID == id {
+			return b, true
+		}
+	}
+	return nil, false
+}
+
+// RetiredMetadataReplicas are the replicas of the metadata log that must leave Raft, with the nodes they
+// stood on: of nodes that were removed or that came back with another disk. They stay in the list when
+// they are gone.
+func (i *Image) RetiredMetadataReplicas() map[ReplicaID]int32 { return i.retired }
 
 // Topic returns a topic by its name.
 func (i *Image) Topic(name string) (*Topic, bool) { return i.topics.get(name) }
@@ -244,6 +195,12 @@ func (i *Image) BrokerConfig(node int32, name string) (string, bool) {
 	return v, ok
 }
 
+// BrokerConfigs returns the dynamic settings of one broker; ClusterConfigs those of all.
+func (i *Image) BrokerConfigs(node int32) map[string]string { return i.brokerConfigs[node] }
+
+// ClusterConfigs returns the dynamic settings of the whole cluster.
+func (i *Image) ClusterConfigs() map[string]string { return i.clusterConfigs }
+
 // Feature returns the finalized level of a feature, 0 where it has none.
 func (i *Image) Feature(name string) int16 { return i.features[name] }
 
@@ -254,14 +211,17 @@ func (i *Image) NodeLoad(node int32) Load { return i.load[node] }
 func (i *Image) clone() *Image { c := *i; return &c }
 
 func (i *Image) addLoad(p *Partition, sign int) {
-	for n, r := range p.Replicas {
+	for _, r := range p.Replicas {
+		if r.State == Leaving {
+			continue
+		}
 		l := i.load[r.Node]
 		l.Replicas += sign
-		if n == 0 {
-			l.Leaders += sign
-		}
 		i.load[r.Node] = l
 	}
+	l := i.load[p.PreferredLeader()]
+	l.Leaders += sign
+	i.load[p.PreferredLeader()] = l
 }
 
 // putTopic replaces or adds a topic in an image that is still private; load must be a private copy.

@@ -109,8 +109,9 @@ func encodeResult(r Result) []byte {
 	return b
 }
 
-// snapshotVersion is the version of the snapshot's format.
-const snapshotVersion = 1
+// snapshotVersion is the version of the snapshot's format. Version 1 knew of one broker alone: all replicas
+// were voters for ever. It is still read.
+const snapshotVersion = 2
 
 type snapshot struct {
 	Version        int                         `json:"version"`
@@ -122,6 +123,9 @@ type snapshot struct {
 	BrokerConfigs  map[int32]map[string]string `json:"broker_configs"`
 	NextProducerID int64                       `json:"next_producer_id"`
 	NextShard      ShardID                     `json:"next_shard"`
+	NextNode       int32                       `json:"next_node"`
+	NextMetadata   ReplicaID                   `json:"next_metadata_replica"`
+	Retired        map[ReplicaID]int32         `json:"retired_metadata_replicas,omitempty"`
 	Features       map[string]int16            `json:"features"`
 }
 
@@ -135,6 +139,7 @@ func (m *Machine) Snapshot() ([]byte, error) {
 		Version: snapshotVersion, Index: i.index, ClusterID: i.clusterID, Brokers: i.Brokers(),
 		ClusterConfigs: i.clusterConfigs, BrokerConfigs: i.brokerConfigs,
 		NextProducerID: i.nextProducerID, NextShard: i.nextShard, Features: i.features,
+		NextNode: i.nextNode, NextMetadata: i.nextMetadata, Retired: i.retired,
 	}
 	for _, name := range i.TopicNames() {
 		t, _ := i.Topic(name)
@@ -162,8 +167,13 @@ func (m *Machine) Restore(b []byte) error {
 	i := newImage()
 	i.index, i.clusterID = s.Index, s.ClusterID
 	i.nextProducerID, i.nextShard = s.NextProducerID, s.NextShard
+	i.nextNode, i.nextMetadata = max(i.nextNode, s.NextNode), max(i.nextMetadata, s.NextMetadata)
 	for _, broker := range s.Brokers {
 		i.brokers[broker.Node] = broker
+		i.nextNode = max(i.nextNode, broker.Node+1)
+	}
+	if s.Retired != nil {
+		i.retired = s.Retired
 	}
 	if s.ClusterConfigs != nil {
 		i.clusterConfigs = s.ClusterConfigs
@@ -175,6 +185,9 @@ func (m *Machine) Restore(b []byte) error {
 		i.features = s.Features
 	}
 	for _, t := range s.Topics {
+		for n := range t.Partitions {
+			t.Partitions[n].normalize()
+		}
 		i.putTopic(t)
 	}
 	m.publish(Change{Image: i, All: true})

@@ -189,7 +189,7 @@ func TestRestore_RefusesWhatItCannotRead(t *testing.T) {
 	if !bytes.Equal(before, snapshotOf(t, m)) {
 		t.Error("a failed restore changed the state")
 	}
-	if err := m.Restore([]byte(`{"version":2}`)); !errors.Is(err, ErrUnsupportedVersion) || m.Err() == nil {
+	if err := m.Restore([]byte(`{"version":3}`)); !errors.Is(err, ErrUnsupportedVersion) || m.Err() == nil {
 		t.Error(err, m.Err())
 	}
 }
@@ -201,11 +201,30 @@ func TestSnapshot_Golden(t *testing.T) {
 	do(t, m, create("t", 1, []int32{1}))
 	do(t, m, &SetConfigs{Resource: ConfigTopic, Topic: id(1), Set: map[string]*string{"retention.ms": &value}})
 	do(t, m, &AllocateProducerIDs{Node: 1, Count: 1000})
+	const golden = `{"version":2,"index":4,"cluster_id":"cluster of 1","brokers":[{"node":1,"endpoints":[{"listener":"PLAINTEXT","host":"host","port":9092}],"incarnation":"","epoch":1}],` +
+		`"topics":[{"name":"t","id":"01000000000000000000000000000000","partitions":[{"shard":16,"generation":1,"replicas":[{"node":1,"id":1}],"next_replica":2,"founders":[1]}],"configs":{"retention.ms":"1000"}}],` +
+		`"cluster_configs":{},"broker_configs":{},"next_producer_id":1000,"next_shard":17,"next_node":2,"next_metadata_replica":101,"features":{}}`
+	if got := string(snapshotOf(t, m)); got != golden {
+		t.Errorf("\n%s, want\n%s", got, golden)
+	}
+}
+
+// TestRestore_Version1 reads the snapshot of a program that knew one broker alone.
+func TestRestore_Version1(t *testing.T) {
 	const golden = `{"version":1,"index":4,"cluster_id":"cluster of 1","brokers":[{"node":1,"endpoints":[{"listener":"PLAINTEXT","host":"host","port":9092}],"incarnation":"","epoch":1}],` +
 		`"topics":[{"name":"t","id":"01000000000000000000000000000000","partitions":[{"shard":16,"generation":1,"replicas":[{"node":1,"id":1}],"next_replica":2}],"configs":{"retention.ms":"1000"}}],` +
 		`"cluster_configs":{},"broker_configs":{},"next_producer_id":1000,"next_shard":17,"features":{}}`
-	if got := string(snapshotOf(t, m)); got != golden {
-		t.Errorf("\n%s, want\n%s", got, golden)
+	m := NewMachine()
+	if err := m.Restore([]byte(golden)); err != nil {
+		t.Fatal(err)
+	}
+	tp, ok := m.Image().Topic("t")
+	if !ok || !tp.Partitions[0].Founder(1) || tp.Partitions[0].Voters() != 1 {
+		t.Fatalf("%+v", tp)
+	}
+	r := do(t, m, &JoinNode{DirectoryID: "d", Node: -1, RaftAddress: "host:1"})
+	if r.Error != nil || r.Node != 2 || r.MetadataReplica != FirstJoinedReplica {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -10,19 +10,20 @@ import (
 // logErrors is which Kafka code each error of the log becomes.
 func logErrors() map[error]protocol.Code {
 	return map[error]protocol.Code{
-		dledger.ErrNotLeader:            protocol.NotLeaderOrFollower,
-		dledger.ErrClosed:               protocol.NotLeaderOrFollower,
-		dledger.ErrFencedEpoch:          protocol.FencedLeaderEpoch,
-		dledger.ErrUnknownEpoch:         protocol.UnknownLeaderEpoch,
-		dledger.ErrNotEnoughReplicas:    protocol.NotEnoughReplicas,
-		dledger.ErrTimeout:              protocol.RequestTimedOut,
-		dledger.ErrOffsetOutOfRange:     protocol.OffsetOutOfRange,
-		dledger.ErrOutOfOrderSequence:   protocol.OutOfOrderSequenceNumber,
-		dledger.ErrDuplicateSequence:    protocol.DuplicateSequenceNumber,
-		dledger.ErrInvalidProducerEpoch: protocol.InvalidProducerEpoch,
-		dledger.ErrNoSpace:              protocol.KafkaStorageError,
-		dledger.ErrCorrupt:              protocol.KafkaStorageError,
-		dledger.ErrUnsupportedVersion:   protocol.KafkaStorageError,
+		dledger.ErrNotLeader:                    protocol.NotLeaderOrFollower,
+		dledger.ErrClosed:                       protocol.NotLeaderOrFollower,
+		dledger.ErrFencedEpoch:                  protocol.FencedLeaderEpoch,
+		dledger.ErrUnknownEpoch:                 protocol.UnknownLeaderEpoch,
+		dledger.ErrNotEnoughReplicasAfterAppend: protocol.NotEnoughReplicasAfterAppend,
+		dledger.ErrNotEnoughReplicas:            protocol.NotEnoughReplicas,
+		dledger.ErrTimeout:                      protocol.RequestTimedOut,
+		dledger.ErrOffsetOutOfRange:             protocol.OffsetOutOfRange,
+		dledger.ErrOutOfOrderSequence:           protocol.OutOfOrderSequenceNumber,
+		dledger.ErrDuplicateSequence:            protocol.DuplicateSequenceNumber,
+		dledger.ErrInvalidProducerEpoch:         protocol.InvalidProducerEpoch,
+		dledger.ErrNoSpace:                      protocol.KafkaStorageError,
+		dledger.ErrCorrupt:                      protocol.KafkaStorageError,
+		dledger.ErrUnsupportedVersion:           protocol.KafkaStorageError,
 	}
 }
 

@@ -48,7 +48,7 @@ func (h *fakeHost) StartPartition(ctx context.Context, spec dledger.PartitionSpe
 	l := h.logs[spec.Shard]
 	if l == nil {
 		l = &fakeLog{subs: map[int]chan<- struct{}{}, config: spec.Config}
-		l.leader = dledger.Leadership{Leader: 1, Epoch: 5, IsLeader: true, Replicas: []int32{1}, ISR: []int32{1}}
+		l.leader = dledger.Leadership{Leader: 1, Epoch: 5, IsLeader: true, Voters: []int32{1}, ISR: []int32{1}}
 		h.logs[spec.Shard] = l
 	}
 	return l, nil

@@ -97,7 +97,7 @@ func (c *partitionCollector) collectPartition(p *partition, n *partitionCounts, 
 		return
 	}
 	n.leaders++
-	if len(l.ISR) < len(l.Replicas) {
+	if len(l.ISR) < len(l.Voters) {
 		n.underReplicated++
 	}
 	if len(l.ISR) < p.topic.settings.Load().MinInSyncReplicas {

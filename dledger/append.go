@@ -33,6 +33,7 @@ type pendingAppend struct {
 	done     func(AppendResult) // nil once called
 	base     record.Offset      // once appended
 	next     record.Offset
+	index    Index
 	bytes    int64
 	repeats  []*pendingAppend // duplicates that wait for this one's answer
 }
@@ -103,7 +104,7 @@ func (p *Partition) enqueue(a *pendingAppend) ([]answer, error) {
 	if !p.isLeader.Load() {
 		return nil, ErrNotLeader
 	}
-	if a.acks == AcksAll && p.config.Load().MinInSyncReplicas > len(*p.members.Load()) {
+	if isr := p.isr.Load(); a.acks == AcksAll && isr != nil && len(*isr) < p.config.Load().MinInSyncReplicas {
 		return nil, ErrNotEnoughReplicas
 	}
 	v := p.checkSequenceLocked(a.batch)
@@ -114,7 +115,7 @@ func (p *Partition) enqueue(a *pendingAppend) ([]answer, error) {
 		v.original.repeats = append(v.original.repeats, a)
 		return nil, nil
 	case v.stored:
-		a.base, a.next = v.base, v.next
+		a.base, a.next, a.index = v.base, v.next, p.shard.lastIndex()
 		return p.awaitLocked(a, nil), nil
 	}
 	p.trackProducerLocked(a)
@@ -165,7 +166,7 @@ func (p *Partition) mayProposeLocked() bool {
 
 // awaitLocked files an appended batch among those that wait for the high watermark, or answers it.
 func (p *Partition) awaitLocked(a *pendingAppend, due []answer) []answer {
-	if int64(a.next) <= p.hw.Load() {
+	if int64(a.next) <= p.hw.Load() && !p.strict.Load() {
 		return p.answerLocked(a, nil, due)
 	}
 	i := len(p.waiting)

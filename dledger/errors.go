@@ -12,6 +12,9 @@ var (
 	ErrUnknownEpoch = errors.New("dledger: leader epoch is unknown")
 	// ErrNotEnoughReplicas: fewer in-sync replicas than min.insync.replicas; nothing was appended.
 	ErrNotEnoughReplicas = errors.New("dledger: not enough in-sync replicas")
+	// ErrNotEnoughReplicasAfterAppend: the batch is in the log and will stay there, but min.insync.replicas of them
+	// do not have it.
+	ErrNotEnoughReplicasAfterAppend = errors.New("dledger: not enough in-sync replicas after append")
 	// ErrTimeout: no answer in time; the batch may or may not be in the log.
 	ErrTimeout = errors.New("dledger: request timed out")
 	// ErrOffsetOutOfRange: the offset lies outside [log start offset, log end offset].

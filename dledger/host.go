@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/transport"
 	"github.com/stelemq/stele/internal/vfs"
 )
 
@@ -25,6 +26,7 @@ const (
 	heartbeatTick = 2
 	sweepInterval = 50 * time.Millisecond
 	proposers     = 2
+	isrSweeps     = 4 // the in-sync replicas are looked at every so many sweeps
 )
 
 // Options configure a Host.
@@ -34,8 +36,11 @@ type Options struct {
 	NodeID int32
 	FS     vfs.FS       // the operating system's if nil
 	Logger *slog.Logger // discards if nil
-	// StateMachine is the cluster metadata.
+	// Transport reaches the other nodes; the host does not close it. nil: this node talks to nobody.
+	Transport *transport.Transport
+	// StateMachine is the cluster metadata, and Metadata this node's part in replicating it.
 	StateMachine MetadataStateMachine
+	Metadata     MetadataSpec
 	// Fatal is called when nothing more can be stored: a write or a sync has failed. It ends the process and
 	// does not return.
 	Fatal func(error)
@@ -45,6 +50,8 @@ type Options struct {
 	InFlightBytes int64
 	// ReservePercent of the disk stay free: appends are refused below.
 	ReservePercent int64
+	// ReplicaLagTimeMax is replica.lag.time.max.ms: how long a replica may be behind and still count as in sync; 0 = 30 s.
+	ReplicaLagTimeMax time.Duration
 	// ProducerExpiry is how long an idempotent producer is remembered after its last batch; 0 = 24 h.
 	ProducerExpiry time.Duration
 	// Registerer takes the metrics; nil = nobody does.
@@ -60,12 +67,16 @@ type Host struct {
 	journal   *journal
 	db        *logDB
 	nodes     *dragonboat.NodeHost
-	transport *transport
-	events    *unloadEvents
-	admission *admission
-	space     *spaceGuard
-	files     *commitlog.FileCache
-	proposals chan *Partition // with something to propose; bounded by proposalsQueued
+	transport *transport.Transport
+	// ownTransport: the host made it, for want of one in the options.
+	ownTransport bool
+	registry     *registry
+	rtt          peerTimes
+	events       *unloadEvents
+	admission    *admission
+	space        *spaceGuard
+	files        *commitlog.FileCache
+	proposals    chan *Partition // with something to propose; bounded by proposalsQueued
 
 	ctx    context.Context //nolint:containedctx // the host's lifetime, ended by Close
 	cancel context.CancelFunc
@@ -78,18 +89,25 @@ type Host struct {
 	recovered  map[shardKey]*shardLog // opened by Open, waiting for StartPartition
 	replay     *journalReplay
 	closed     bool
+
+	routesMu sync.RWMutex
+	// routesMu guards:
+	routes map[ShardID]*Partition // as partitions, for the transport
 }
 
 // Open locks the directory, recovers what a crash left, and starts this node's part of the metadata group. The
 // partitions are started one by one, by StartPartition. Errors: vfs.ErrLocked, ErrUnsupportedVersion.
 func Open(ctx context.Context, o Options) (*Host, error) {
+	own := o.Transport == nil
 	o = o.withDefaults()
 	h := &Host{
-		opts: o, logger: o.Logger, events: newUnloadEvents(),
+		ownTransport: own,
+		opts:         o, logger: o.Logger, events: newUnloadEvents(),
 		admission: newAdmission(o.InFlightBytes), files: commitlog.NewFileCache(openFilesMax),
 		space:      &spaceGuard{fs: o.FS, dir: o.Dir, percent: o.ReservePercent},
 		partitions: make(map[ShardID]*Partition), dirs: make(map[string]ShardID), recovered: make(map[shardKey]*shardLog),
-		proposals: make(chan *Partition, proposalsQueued),
+		proposals: make(chan *Partition, proposalsQueued), routes: make(map[ShardID]*Partition),
+		transport: o.Transport, registry: newRegistry(),
 	}
 	h.metrics = newMetrics(h, o.Registerer)
 	h.ctx, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -111,6 +129,15 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Transport == nil {
+		o.Transport = transport.New(transport.Config{NodeID: o.NodeID, Logger: o.Logger})
+	}
+	if o.Metadata.Replica == 0 {
+		o.Metadata = MetadataSpec{Replica: 1, Founders: map[ReplicaID]int32{1: o.NodeID}}
+	}
+	if o.ReplicaLagTimeMax <= 0 {
+		o.ReplicaLagTimeMax = 30 * time.Second
 	}
 	if o.InFlightBytes <= 0 {
 		o.InFlightBytes = 32 << 20
@@ -193,7 +220,7 @@ func (h *Host) startNodeHost() error {
 		return err
 	}
 	bridgeLogs(h.logger)
-	tf := &transportFactory{}
+	tf := &transport.Factory{T: h.transport, Observer: observer{h}, Target: nodeTarget, NodeOf: nodeOf}
 	c := config.NodeHostConfig{
 		NodeHostDir:         h.raftDir(),
 		RTTMillisecond:      tickMillis,
@@ -202,7 +229,7 @@ func (h *Host) startNodeHost() error {
 		SystemEventListener: h.events,
 		Expert: config.ExpertConfig{
 			FS:           newRaftFS(),
-			LogDBFactory: logDBFactory{h.db}, TransportFactory: tf, NodeRegistryFactory: nodeRegistry{},
+			LogDBFactory: logDBFactory{h.db}, TransportFactory: tf, NodeRegistryFactory: registryFactory{h.registry},
 			LogDB: config.GetTinyMemLogDBConfig(),
 			Engine: config.EngineConfig{
 				ExecShards: execShards, CommitShards: 1, ApplyShards: 8, SnapshotShards: 4, CloseShards: 4,
@@ -213,7 +240,7 @@ func (h *Host) startNodeHost() error {
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
-	h.nodes, h.transport = nh, tf.made.Load()
+	h.nodes = nh
 	return nil
 }
 
@@ -262,13 +289,16 @@ func followHostname(dir string) error {
 func (h *Host) sweeper() {
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
-	for {
+	for n := 0; ; n++ {
 		select {
 		case <-h.ctx.Done():
 			return
 		case now := <-tick.C:
 			for _, p := range h.all() {
 				p.sweep(now)
+				if n%isrSweeps == 0 {
+					p.watchISR()
+				}
 			}
 		}
 	}
@@ -320,6 +350,9 @@ func (h *Host) Close() error {
 	}
 	if h.unlock != nil {
 		err = errors.Join(err, h.unlock())
+	}
+	if h.ownTransport {
+		err = errors.Join(err, h.transport.Close())
 	}
 	return err
 }

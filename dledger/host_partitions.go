@@ -49,7 +49,7 @@ func (h *Host) start(spec PartitionSpec) (*Partition, error) {
 		h.db.remove(s)
 		return nil, errors.Join(err, s.close())
 	}
-	if len(spec.Members) == 1 {
+	if r := p.roster.Load(); r.voters() == 1 && r.members[0].replica == spec.Replica {
 		h.tasks.Go(func() { h.campaign(p) })
 	}
 	return p, nil
@@ -80,6 +80,9 @@ func (h *Host) register(p *Partition) error {
 		return fmt.Errorf("dledger: shard %d is already started", p.spec.Shard)
 	}
 	h.partitions[p.spec.Shard] = p
+	h.routesMu.Lock()
+	h.routes[p.spec.Shard] = p
+	h.routesMu.Unlock()
 	return nil
 }
 
@@ -93,6 +96,9 @@ func (h *Host) unregister(spec PartitionSpec) {
 	}
 	delete(h.dirs, dir)
 	delete(h.partitions, spec.Shard)
+	h.routesMu.Lock()
+	delete(h.routes, spec.Shard)
+	h.routesMu.Unlock()
 }
 
 func (h *Host) partitionDir(spec PartitionSpec) string {
@@ -123,7 +129,7 @@ func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
 	case err == nil:
 		s, err = recoverShard(h.shardOptions(&spec), dir, h.pendingOf)
 	}
-	if damaged(err) && len(spec.Members) == 1 {
+	if damaged(err) && len(spec.Members) == 1 && !spec.Join {
 		s, err = h.salvage(spec, dir, err)
 	}
 	if err == nil {
@@ -181,21 +187,25 @@ func damaged(err error) bool {
 func (h *Host) startShard(p *Partition) error {
 	spec := p.spec
 	members := map[uint64]string{}
-	join := false
 	p.shard.mu.RLock()
-	started := p.shard.file.Bootstrap != ""
+	started, fresh := p.shard.file.Bootstrap != "", !p.shard.hasHard
 	p.shard.mu.RUnlock()
-	if !started {
+	if !started && !spec.Join {
 		for r, n := range spec.Members {
 			members[uint64(r)] = nodeTarget(n)
 		}
 	}
+	for r, n := range spec.Members {
+		h.registry.Add(uint64(spec.Shard), uint64(r), nodeTarget(n))
+	}
+	self, known := p.roster.Load().find(spec.Replica)
 	c := config.Config{
 		ShardID: uint64(spec.Shard), ReplicaID: uint64(spec.Replica), CheckQuorum: true, PreVote: true,
-		ElectionRTT: electionTicks, HeartbeatRTT: heartbeatTick,
+		ElectionRTT: electionTicks, HeartbeatRTT: heartbeatTick, IsNonVoting: spec.Join && (!known || !self.voter),
 	}
+	p.fresh = fresh && !spec.Join
 	create := func(uint64, uint64) sm.IOnDiskStateMachine { return &partitionSM{p.shard} }
-	if err := h.nodes.StartOnDiskReplica(members, join, create, c); err != nil {
+	if err := h.nodes.StartOnDiskReplica(members, spec.Join && !started, create, c); err != nil {
 		return fmt.Errorf("start shard %d: %w", spec.Shard, err)
 	}
 	user, err := h.nodes.GetNodeUser(uint64(spec.Shard))
@@ -218,7 +228,7 @@ func (h *Host) campaign(p *Partition) {
 		if closed || leads {
 			return
 		}
-		h.transport.campaign(p.spec.Shard, p.spec.Replica)
+		h.campaignNow(p.spec.Shard, p.spec.Replica)
 		if !pause(h.ctx, wait) {
 			return
 		}

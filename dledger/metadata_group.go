@@ -13,31 +13,71 @@ import (
 
 const (
 	metadataSnapshotEntries = 1000
-	metadataReplica         = ReplicaID(1) // of the first voter
+	metadataTimeout         = 10 * time.Second
 )
 
-// startMetadata starts this node's part of the metadata group: alone, it founds the cluster.
+// MetadataSpec is a node's replica of the cluster metadata. Every node has one: voters decide, learners only follow.
+type MetadataSpec struct {
+	// Replica is this node's, never reused within the cluster.
+	Replica ReplicaID
+	// Founders are the first voters, replica id to node id, the same on all of them; nil on a node that joined.
+	Founders map[ReplicaID]int32
+	// Known are further replicas and their nodes, so that they can be reached before the log that names them is here.
+	Known map[ReplicaID]int32
+}
+
+// startMetadata starts this node's part of the metadata group.
 func (h *Host) startMetadata() error {
-	members := map[uint64]string{}
-	if !h.nodes.HasNodeInfo(uint64(MetadataShard), uint64(metadataReplica)) {
-		members[uint64(metadataReplica)] = nodeTarget(h.opts.NodeID)
+	spec := h.opts.Metadata
+	for _, known := range []map[ReplicaID]int32{spec.Founders, spec.Known} {
+		for r, n := range known {
+			h.registry.Add(uint64(MetadataShard), uint64(r), nodeTarget(n))
+		}
 	}
+	members := map[uint64]string{}
+	started := h.nodes.HasNodeInfo(uint64(MetadataShard), uint64(spec.Replica))
+	if !started {
+		for r, n := range spec.Founders {
+			members[uint64(r)] = nodeTarget(n)
+		}
+	}
+	join := len(spec.Founders) == 0
 	c := config.Config{
-		ShardID: uint64(MetadataShard), ReplicaID: uint64(metadataReplica), CheckQuorum: true, PreVote: true,
+		ShardID: uint64(MetadataShard), ReplicaID: uint64(spec.Replica), CheckQuorum: true, PreVote: true,
 		ElectionRTT: electionTicks, HeartbeatRTT: heartbeatTick,
 		SnapshotEntries: metadataSnapshotEntries, CompactionOverhead: metadataSnapshotEntries / 10,
+		IsNonVoting: join && !h.votesInMetadata(),
 	}
 	create := func(uint64, uint64) sm.IStateMachine { return &metadataSM{h.opts.StateMachine} }
-	if err := h.nodes.StartReplica(members, false, create, c); err != nil {
+	if err := h.nodes.StartReplica(members, join && !started, create, c); err != nil {
 		return fmt.Errorf("start metadata: %w", err)
 	}
-	h.tasks.Go(h.campaignMetadata)
+	if _, alone := spec.Founders[spec.Replica]; alone && len(spec.Founders) == 1 {
+		h.tasks.Go(h.campaignMetadata)
+	}
 	return nil
 }
 
+// votesInMetadata reports whether this node's replica was a voter when the metadata was last saved.
+func (h *Host) votesInMetadata() bool {
+	ss, err := h.db.meta.GetSnapshot(uint64(MetadataShard), uint64(h.opts.Metadata.Replica))
+	if err != nil {
+		return false
+	}
+	_, ok := ss.Membership.Addresses[uint64(h.opts.Metadata.Replica)]
+	return ok
+}
+
+// campaignMetadata makes a lone founder the leader at once, unless the group has grown meanwhile.
 func (h *Host) campaignMetadata() {
-	for wait := time.Millisecond; !h.IsController(); wait = min(2*wait, 50*time.Millisecond) {
-		h.transport.campaign(MetadataShard, metadataReplica)
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		if _, known := h.Controller(); known {
+			return
+		}
+		if m, ok := h.MetadataMembers(); ok && len(m.Voters) > 1 {
+			return
+		}
+		h.campaignNow(MetadataShard, h.opts.Metadata.Replica)
 		if !pause(h.ctx, wait) {
 			return
 		}
@@ -47,7 +87,112 @@ func (h *Host) campaignMetadata() {
 // IsController reports whether this node leads the metadata group.
 func (h *Host) IsController() bool {
 	leader, _, ok, err := h.nodes.GetLeaderID(uint64(MetadataShard))
-	return err == nil && ok && ReplicaID(leader) == metadataReplica
+	return err == nil && ok && ReplicaID(leader) == h.opts.Metadata.Replica
+}
+
+// Controller returns the node that leads the metadata group, as far as is known here.
+func (h *Host) Controller() (node int32, ok bool) {
+	leader, _, ok, err := h.nodes.GetLeaderID(uint64(MetadataShard))
+	if err != nil || !ok || leader == 0 {
+		return -1, false
+	}
+	if ReplicaID(leader) == h.opts.Metadata.Replica {
+		return h.opts.NodeID, true
+	}
+	node = h.registry.node(MetadataShard, ReplicaID(leader))
+	return node, node >= 0
+}
+
+// MetadataMembership is who replicates the cluster metadata, replica id to node id.
+type MetadataMembership struct {
+	Voters, Learners map[ReplicaID]int32
+}
+
+// MetadataMembers returns the voters of the metadata group as applied here; ok is false while they are not known.
+func (h *Host) MetadataMembers() (m MetadataMembership, ok bool) {
+	for _, s := range h.nodes.GetNodeHostInfo(dragonboat.NodeHostInfoOption{SkipLogInfo: true}).ShardInfoList {
+		if ShardID(s.ShardID) != MetadataShard || s.Pending {
+			continue
+		}
+		m = MetadataMembership{Voters: map[ReplicaID]int32{}, Learners: map[ReplicaID]int32{}}
+		for id, target := range s.Replicas {
+			if node, found := nodeOf(target); found {
+				m.Voters[ReplicaID(id)] = node
+			}
+		}
+		return m, len(m.Voters) > 0
+	}
+	return MetadataMembership{}, false
+}
+
+// MetadataMembersNow asks the group for its membership, learners included; only a majority can answer. Errors: ErrTimeout.
+func (h *Host) MetadataMembersNow(ctx context.Context) (MetadataMembership, error) {
+	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
+	defer cancel()
+	ms, err := h.nodes.SyncGetShardMembership(ctx, uint64(MetadataShard))
+	if err != nil {
+		return MetadataMembership{}, fmt.Errorf("%w: metadata membership: %w", ErrTimeout, err)
+	}
+	read := func(addresses map[uint64]string) map[ReplicaID]int32 {
+		out := make(map[ReplicaID]int32, len(addresses))
+		for id, target := range addresses {
+			if node, ok := nodeOf(target); ok {
+				out[ReplicaID(id)] = node
+			}
+		}
+		return out
+	}
+	return MetadataMembership{Voters: read(ms.Nodes), Learners: read(ms.NonVotings)}, nil
+}
+
+// AddMetadataLearner adds a node's replica to the metadata group. Only the controller can. Errors as Partition.AddLearner.
+func (h *Host) AddMetadataLearner(ctx context.Context, id ReplicaID, node int32) error {
+	return h.changeMetadata(ctx, "add metadata learner", func() (*dragonboat.RequestState, error) {
+		return h.nodes.RequestAddNonVoting(uint64(MetadataShard), uint64(id), nodeTarget(node), 0, membershipTimeout)
+	})
+}
+
+// PromoteMetadata makes a learner a voter. Errors as AddMetadataLearner.
+func (h *Host) PromoteMetadata(ctx context.Context, id ReplicaID, node int32) error {
+	return h.changeMetadata(ctx, "promote metadata replica", func() (*dragonboat.RequestState, error) {
+		return h.nodes.RequestAddReplica(uint64(MetadataShard), uint64(id), nodeTarget(node), 0, membershipTimeout)
+	})
+}
+
+// RemoveMetadata removes a replica for good. Errors as AddMetadataLearner.
+func (h *Host) RemoveMetadata(ctx context.Context, id ReplicaID) error {
+	return h.changeMetadata(ctx, "remove metadata replica", func() (*dragonboat.RequestState, error) {
+		return h.nodes.RequestDeleteReplica(uint64(MetadataShard), uint64(id), 0, membershipTimeout)
+	})
+}
+
+func (h *Host) changeMetadata(ctx context.Context, what string, request func() (*dragonboat.RequestState, error)) error {
+	if !h.IsController() {
+		return ErrNotLeader
+	}
+	rs, err := request()
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return awaitChange(ctx, what, rs)
+}
+
+// TransferMetadata asks the metadata group to be led by another node; it does not wait. Errors: ErrNotLeader, ErrMembership.
+func (h *Host) TransferMetadata(node int32) error {
+	if !h.IsController() {
+		return ErrNotLeader
+	}
+	m, _ := h.MetadataMembers()
+	for id, n := range m.Voters {
+		if n != node {
+			continue
+		}
+		if err := h.nodes.RequestLeaderTransfer(uint64(MetadataShard), uint64(id)); err != nil {
+			return fmt.Errorf("transfer the controller: %w", err)
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: node %d has no vote in the metadata group", ErrMembership, node)
 }
 
 // Propose replicates a metadata command and returns what Apply made of it, once it is durable and applied here. While the
@@ -72,5 +217,3 @@ func (h *Host) Propose(ctx context.Context, command []byte) ([]byte, error) {
 		}
 	}
 }
-
-const metadataTimeout = 10 * time.Second

@@ -12,6 +12,7 @@ type metrics struct {
 	save          prometheus.Histogram
 	proposal      prometheus.Histogram
 	leaderChanges prometheus.Counter
+	isrChanges    prometheus.Counter
 	corrupt       prometheus.Counter
 	recovery      prometheus.Gauge
 }
@@ -32,6 +33,9 @@ func newMetrics(h *Host, r prometheus.Registerer) *metrics {
 		leaderChanges: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "stele", Name: "raft_leader_changes_total", Help: "Changes of a partition's leader or term seen here.",
 		}),
+		isrChanges: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "stele", Name: "replica_isr_changes_total", Help: "Changes of the in-sync replicas of partitions led here.",
+		}),
 		corrupt: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "stele", Name: "storage_corrupt_batches_total", Help: "Reads and recoveries that met stored bytes that are not what was written.",
 		}),
@@ -40,7 +44,7 @@ func newMetrics(h *Host, r prometheus.Registerer) *metrics {
 		}),
 	}
 	if r != nil {
-		r.MustRegister(m.fsync, m.save, m.proposal, m.leaderChanges, m.corrupt, m.recovery, &hostCollector{h})
+		r.MustRegister(m.fsync, m.save, m.proposal, m.leaderChanges, m.isrChanges, m.corrupt, m.recovery, &hostCollector{h})
 	}
 	return m
 }

@@ -2,7 +2,6 @@ package dledger
 
 import (
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,11 +24,20 @@ type Partition struct {
 	epoch    atomic.Int32
 	isLeader atomic.Bool
 	config   atomic.Pointer[LogConfig]
-	members  atomic.Pointer[[]int32] // node ids of the voters, sorted
-	raftNode atomic.Int32            // node id of the Raft leader, -1 if unknown
-	pendingN atomic.Int32            // appends and proposals that wait for something; 0 = the sweeper passes by
-	subs     subscribers
-	flushed  time.Time // only the flusher looks at it
+	roster   atomic.Pointer[roster]
+	voters   atomic.Pointer[[]int32] // node ids, sorted; as learners
+	learners atomic.Pointer[[]int32]
+	isr      atomic.Pointer[[]int32] // node ids of the replicas in sync, sorted; nil where this replica does not lead
+	strict   atomic.Bool             // acks=all needs more replicas than Raft's majority
+	progress progress
+	// quarantined: this replica may have lost entries that it had acknowledged, and neither votes nor stands for election
+	// until it has caught up.
+	quarantined atomic.Bool
+	fresh       bool         // a founder that has never voted
+	raftNode    atomic.Int32 // node id of the Raft leader, -1 if unknown
+	pendingN    atomic.Int32 // appends and proposals that wait for something; 0 = the sweeper passes by
+	subs        subscribers
+	flushed     time.Time // only the flusher looks at it
 
 	mu sync.Mutex
 	// mu guards:
@@ -60,13 +68,8 @@ func newPartition(h *Host, spec PartitionSpec, s *shardLog) *Partition {
 	p.raftNode.Store(-1)
 	p.epoch.Store(int32(LeaderEpochOf(spec.Generation, s.hardNow().Term)))
 	p.hw.Store(int64(s.committedOffset()))
-	nodes := make([]int32, 0, len(spec.Members))
-	for _, n := range spec.Members {
-		nodes = append(nodes, n)
-	}
-	slices.Sort(nodes)
-	p.members.Store(&nodes)
 	p.SetConfig(spec.Config)
+	p.refreshRoster()
 	return p
 }
 
@@ -87,6 +90,7 @@ func (s *shardLog) committedOffset() record.Offset {
 // SetConfig changes the settings that the log follows, from the next append on.
 func (p *Partition) SetConfig(c LogConfig) {
 	p.config.Store(&c)
+	p.noteStrict()
 	p.shard.configure(c)
 }
 
@@ -101,11 +105,14 @@ func (p *Partition) Offsets() Offsets {
 
 // Leadership returns who leads, as this replica knows it.
 func (p *Partition) Leadership() Leadership {
-	nodes := *p.members.Load()
-	return Leadership{
+	l := Leadership{
 		Leader: p.raftNode.Load(), Epoch: record.LeaderEpoch(p.epoch.Load()), IsLeader: p.isLeader.Load(),
-		Replicas: nodes, ISR: nodes,
+		Voters: *p.voters.Load(), Learners: *p.learners.Load(),
 	}
+	if isr := p.isr.Load(); l.IsLeader && isr != nil {
+		l.ISR = *isr
+	}
+	return l
 }
 
 // Size is the number of bytes stored.

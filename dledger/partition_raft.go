@@ -18,11 +18,10 @@ func (p *Partition) leader(t Term, r ReplicaID) {
 			due = p.resignLocked(ErrNotLeader)
 		}
 		p.term, p.raftLeader = max(t, p.term), r
-		node, ok := p.spec.Members[r]
-		if !ok {
-			node = -1
+		p.raftNode.Store(p.nodeOf(r))
+		if r == p.shard.key.replica {
+			p.progress.lead(t, p.roster.Load(), r, p.host.opts.ReplicaLagTimeMax)
 		}
-		p.raftNode.Store(node)
 		p.epoch.Store(int32(LeaderEpochOf(p.spec.Generation, p.term)))
 		p.establishLocked()
 	}
@@ -39,6 +38,7 @@ func (p *Partition) establishLocked() {
 		return
 	}
 	p.sequence = 0
+	p.refreshISR()
 	p.isLeader.Store(true)
 	p.logger.Info("leading", "leader_epoch", p.epoch.Load(), "high_watermark", p.hw.Load())
 }
@@ -46,6 +46,8 @@ func (p *Partition) establishLocked() {
 // resignLocked fails everything that is not answered: what is in the log may still be committed by another.
 func (p *Partition) resignLocked(err error) []answer {
 	p.isLeader.Store(false)
+	p.progress.resign()
+	p.isr.Store(nil)
 	var due []answer
 	for _, pr := range p.inflight {
 		for _, a := range pr.appends {
@@ -112,7 +114,7 @@ func (p *Partition) matchLocked(r *entryRecord, due []answer) []answer {
 	pr.index = r.index
 	next := r.base
 	for _, a := range pr.appends {
-		a.base = next
+		a.base, a.index = next, r.index
 		if len(a.batch) > 0 {
 			next += record.Offset(a.batch.LastOffsetDelta()) + 1
 		}
@@ -122,7 +124,7 @@ func (p *Partition) matchLocked(r *entryRecord, due []answer) []answer {
 	// Each repetition is answered as it asked for, not as the original did.
 	for _, a := range pr.appends {
 		for _, again := range a.repeats {
-			again.base, again.next = a.base, a.next
+			again.base, again.next, again.index = a.base, a.next, a.index
 			pr.appends = append(pr.appends, again)
 		}
 		a.repeats = nil
@@ -186,24 +188,76 @@ func (p *Partition) committed(recs []entryRecord) {
 		p.hw.Store(int64(last.next))
 	}
 	for i := range recs {
-		if recs[i].kind == kindNoop {
+		switch recs[i].kind {
+		case kindNoop:
 			p.noop = max(p.noop, recs[i].term)
 			p.establishLocked()
+		case kindConfig:
+			p.refreshRoster()
+		case kindData, kindVoid, kindCommand:
 		}
 	}
-	var due []answer
-	n := 0
-	for n < len(p.waiting) && int64(p.waiting[n].next) <= p.hw.Load() {
-		due = p.answerLocked(p.waiting[n], nil, due)
-		n++
-	}
-	p.waiting = slices.Delete(p.waiting, 0, n)
+	due := p.acknowledgeLocked(nil)
 	for len(p.commands) > 0 && p.commands[0].index <= last.index {
 		due = p.answerLocked(p.commands[0].appends[0], nil, due)
 		p.commands = p.commands[1:]
 	}
 	p.mu.Unlock()
 	p.deliver(due)
+	p.subs.notify()
+}
+
+// acknowledgeLocked answers the batches that have reached what acks=all promises: Raft's majority, and
+// min.insync.replicas of them.
+func (p *Partition) acknowledgeLocked(due []answer) []answer {
+	hw, strict := p.hw.Load(), p.strict.Load()
+	n := 0
+	for n < len(p.waiting) && int64(p.waiting[n].next) <= hw {
+		a := p.waiting[n]
+		var err error
+		if strict && a.done != nil {
+			least := p.config.Load().MinInSyncReplicas
+			if p.progress.holders(a.index) < least {
+				if isr := p.isr.Load(); isr == nil || len(*isr) >= least {
+					break // they are expected to get it
+				}
+				err = ErrNotEnoughReplicasAfterAppend
+			}
+		}
+		due = p.answerLocked(a, err, due)
+		n++
+	}
+	p.waiting = slices.Delete(p.waiting, 0, n)
+	return due
+}
+
+// acknowledge answers what has become complete because another replica has got it, or will not.
+func (p *Partition) acknowledge() {
+	p.mu.Lock()
+	due := p.acknowledgeLocked(nil)
+	p.mu.Unlock()
+	p.deliver(due)
+}
+
+// refreshISR works out anew who is in sync, and reports whether that has changed.
+func (p *Partition) refreshISR() bool {
+	now := p.progress.inSync(p.host.opts.NodeID, p.host.opts.ReplicaLagTimeMax)
+	old := p.isr.Swap(&now)
+	return old == nil || !slices.Equal(*old, now)
+}
+
+// watchISR has a leader notice replicas that have fallen behind or caught up.
+func (p *Partition) watchISR() {
+	if !p.isLeader.Load() || len(p.roster.Load().members) == 1 || !p.refreshISR() {
+		return
+	}
+	if !p.isLeader.Load() {
+		p.isr.Store(nil)
+		return
+	}
+	p.host.metrics.isrChanges.Inc()
+	p.logger.Info("in-sync replicas", "isr", *p.isr.Load())
+	p.acknowledge()
 	p.subs.notify()
 }
 

@@ -53,7 +53,7 @@ func openRig(fsys vfs.FS, specs []PartitionSpec) (*rig, error) {
 	o.Logger = slog.New(slog.DiscardHandler)
 	h := &Host{
 		opts: o, logger: o.Logger, partitions: map[ShardID]*Partition{}, dirs: map[string]ShardID{}, recovered: map[shardKey]*shardLog{},
-		metrics: newMetrics(nil, nil),
+		metrics: newMetrics(nil, nil), registry: newRegistry(),
 	}
 	if err := makeDirs(fsys, h.journalDir()); err != nil {
 		return nil, err

@@ -15,6 +15,13 @@ type loadedRecords struct {
 	recs    []entryRecord
 }
 
+// firstIndex is the first entry that Raft can reach.
+func (s *shardLog) firstIndex() Index {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.first
+}
+
 // recordLocked returns the record of an index, from memory or from its .raft file.
 func (s *shardLog) recordLocked(i Index) (*entryRecord, error) {
 	if i > s.last {

@@ -50,7 +50,7 @@ type AppendResult struct {
 	// BaseOffset of the batch; of the first append if this was a duplicate. record.NoOffset with Err.
 	BaseOffset     record.Offset
 	LogStartOffset record.Offset
-	// Err is nil, ErrNotLeader, ErrNotEnoughReplicas, ErrTimeout, ErrOutOfOrderSequence,
+	// Err is nil, ErrNotLeader, ErrNotEnoughReplicasAfterAppend, ErrTimeout, ErrOutOfOrderSequence,
 	// ErrDuplicateSequence, ErrInvalidProducerEpoch, ErrNoSpace or ErrClosed.
 	Err error
 }
@@ -76,8 +76,9 @@ type Leadership struct {
 	Epoch record.LeaderEpoch
 	// IsLeader: this replica leads and has applied the no-op of its term: only now may it serve.
 	IsLeader bool
-	// Replicas and ISR are node ids, sorted. Owned by the callee; read only.
-	Replicas, ISR []int32
+	// Voters, Learners and ISR are node ids, sorted. Owned by the callee; read only. Only the leader knows the ISR: those
+	// voters that were caught up within replica.lag.time.max.ms; elsewhere it is nil.
+	Voters, Learners, ISR []int32
 }
 
 // ReadLimit says how far a reader may see.
@@ -132,9 +133,12 @@ type PartitionSpec struct {
 	Shard      ShardID
 	Generation int32
 	Replica    ReplicaID
-	// Members are the first voters, replica id to node id; the same on all of them.
+	// Members are the first voters, replica id to node id; the same on all of them. With Join they say where replicas are
+	// that may send to this one before it has the log that says so.
 	Members map[ReplicaID]int32
-	Config  LogConfig
+	// Join: this replica was added to a partition that existed; it starts empty, and gets log and membership from the leader.
+	Join   bool
+	Config LogConfig
 }
 
 // ActiveProducer is one idempotent producer as a partition remembers it (DescribeProducers).

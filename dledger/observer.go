@@ -1,0 +1,117 @@
+package dledger
+
+import (
+	"time"
+
+	pb "github.com/lni/dragonboat/v4/raftpb"
+
+	"github.com/stelemq/stele/dledger/transport"
+	"github.com/stelemq/stele/protocol/record"
+)
+
+// observer sees what Raft says to other nodes and hears from them: it keeps away what a partition must not hear, and
+// notes what dragonboat does not tell, who has which entries and who was heard when.
+type observer struct{ h *Host }
+
+var _ transport.Observer = observer{}
+
+// began is the zero of the stamps: they are nanoseconds of this process's monotonic clock.
+//
+//nolint:gochecknoglobals // a clock
+var began = time.Now()
+
+func monotonic() int64 { return int64(time.Since(began)) + 1 }
+
+// Stamp marks heartbeats with the time at which they leave, and answers to them with the time of the heartbeat.
+func (o observer) Stamp(m *pb.Message) (int64, bool) {
+	if ShardID(m.ShardID) == MetadataShard {
+		return 0, true
+	}
+	switch m.Type {
+	case pb.Propose:
+		// A leader elsewhere has not validated it against its own state.
+		return 0, false
+	case pb.Heartbeat:
+		return monotonic(), true
+	case pb.HeartbeatResp:
+		if p := o.h.partition(ShardID(m.ShardID)); p != nil {
+			return p.heartbeatOf(ReplicaID(m.To)), true
+		}
+	case pb.RequestVote, pb.RequestPreVote:
+		p := o.h.partition(ShardID(m.ShardID))
+		return 0, p == nil || !p.quarantined.Load()
+	default:
+	}
+	return 0, true
+}
+
+// Received judges a message before Raft gets it.
+func (o observer) Received(node int32, m *pb.Message, stamp int64) bool {
+	if ShardID(m.ShardID) == MetadataShard {
+		return true
+	}
+	p := o.h.partition(ShardID(m.ShardID))
+	if p == nil {
+		return false
+	}
+	switch m.Type {
+	case pb.Propose:
+		return false
+	case pb.Heartbeat:
+		p.heardLeader(ReplicaID(m.From), stamp)
+		// A replica that has lost its tail would panic on a commit index behind its end.
+		m.Commit = min(m.Commit, uint64(p.shard.lastIndex()))
+	case pb.HeartbeatResp:
+		if rtt := p.heardFollower(ReplicaID(m.From), Term(m.Term), 0, stamp); rtt > 0 {
+			o.h.rtt.note(node, rtt)
+		}
+	case pb.ReplicateResp:
+		if !m.Reject {
+			p.heardFollower(ReplicaID(m.From), Term(m.Term), Index(m.LogIndex), 0)
+		}
+	case pb.Replicate:
+		if !intact(m.Entries) {
+			o.h.metrics.corrupt.Inc()
+			p.logger.Error("entries from another node do not check; dropped", "node", node, "index", m.LogIndex+1)
+			return false
+		}
+	case pb.RequestVote, pb.RequestPreVote:
+		return !p.quarantined.Load()
+	default:
+	}
+	return true
+}
+
+// intact checks the record batches of received entries by their checksums. It cannot tell which entries are void; what
+// is too short for a batch stands for one whose bytes nobody has.
+func intact(entries []pb.Entry) bool {
+	for i := range entries {
+		e := &entries[i]
+		if e.Type != pb.EncodedEntry || e.ClientID&commandBit != 0 || len(e.Cmd) < 1+record.HeaderLen {
+			continue
+		}
+		for rest := e.Cmd[1:]; len(rest) > 0; {
+			var b record.Batch
+			var err error
+			if b, rest, err = record.Next(rest); err != nil || b.Validate() != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Reset: messages to a node may be lost. Raft learns it for every group that this node leads, and is made to find out anew
+// what the others have: one that came back without its newest entries would be taken to have them for ever.
+func (o observer) Reset(node int32) {
+	for _, p := range o.h.all() {
+		o.h.transport.Deliver(p.forget(node)...)
+	}
+}
+
+// partition returns a started partition, nil where there is none.
+func (h *Host) partition(s ShardID) *Partition {
+	h.routesMu.RLock()
+	defer h.routesMu.RUnlock()
+	return h.routes[s]
+}

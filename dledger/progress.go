@@ -1,0 +1,255 @@
+package dledger
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	pb "github.com/lni/dragonboat/v4/raftpb"
+)
+
+const (
+	// leaseTime is how long after a heartbeat left the leader no majority that has answered it can have elected
+	// another: the shortest election timeout, less what clocks and queues may differ.
+	leaseTime = (electionTicks*tickMillis - 20) * time.Millisecond
+	// firstSight is how long a new leader counts a replica as in sync that it has not heard yet.
+	firstSight = 3 * time.Second
+)
+
+// follower is what a leader knows of another replica, in its term. Times are of monotonic().
+type follower struct {
+	node  int32
+	voter bool
+	match Index // everything up to it is stored there; 0 = not known (any more)
+	asked int64 // when the newest heartbeat left that it has answered
+	heard int64 // when it was last heard
+	// caught is the newest moment of which it is known to have had the log's end of that moment.
+	caught int64
+	// sampleEnd was the log's end at sampleAt: once match reaches it, it has caught up to that moment.
+	sampleEnd Index
+	sampleAt  int64
+}
+
+// progress is how far the others are, while this replica leads in Raft.
+type progress struct {
+	mu sync.Mutex
+	// mu guards:
+	term      Term // 0 = not the leader
+	followers map[ReplicaID]*follower
+
+	// What a follower knows of its leader:
+	leader  ReplicaID
+	stamp   int64 // of its newest heartbeat
+	heardAt int64
+}
+
+// lead begins a term as its leader.
+func (g *progress) lead(t Term, r *roster, self ReplicaID, lag time.Duration) {
+	now := monotonic()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.term, g.followers = t, make(map[ReplicaID]*follower)
+	g.followLocked(r, self, now-int64(max(lag-firstSight, 0)), now)
+}
+
+// follow takes over a change of the membership.
+func (g *progress) follow(r *roster, self ReplicaID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.term == 0 {
+		return
+	}
+	for id := range g.followers {
+		if _, ok := r.find(id); !ok {
+			delete(g.followers, id)
+		}
+	}
+	g.followLocked(r, self, 0, monotonic())
+}
+
+func (g *progress) followLocked(r *roster, self ReplicaID, caught, now int64) {
+	for _, m := range r.members {
+		if m.replica == self {
+			continue
+		}
+		f := g.followers[m.replica]
+		if f == nil {
+			f = &follower{caught: caught, sampleAt: now}
+			g.followers[m.replica] = f
+		}
+		f.node, f.voter = m.node, m.voter
+	}
+}
+
+// resign ends the leader's view.
+func (g *progress) resign() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.term, g.followers = 0, nil
+}
+
+// heardLeader notes a heartbeat, before Raft gets it.
+func (p *Partition) heardLeader(from ReplicaID, stamp int64) {
+	g := &p.progress
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.leader, g.stamp, g.heardAt = from, stamp, monotonic()
+}
+
+// heartbeatOf is the stamp of the newest heartbeat from a leader.
+func (p *Partition) heartbeatOf(leader ReplicaID) int64 {
+	g := &p.progress
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.leader != leader {
+		return 0
+	}
+	return g.stamp
+}
+
+// heardFollower notes an answer: to a heartbeat that left at asked, or that entries up to match are stored. It returns the
+// round trip of a heartbeat.
+func (p *Partition) heardFollower(from ReplicaID, t Term, match Index, asked int64) (rtt time.Duration) {
+	g := &p.progress
+	end := p.shard.lastIndex()
+	now := monotonic()
+	g.mu.Lock()
+	f := g.followers[from]
+	if f == nil || t != g.term {
+		g.mu.Unlock()
+		return 0
+	}
+	f.heard = now
+	if asked > 0 {
+		f.asked = max(f.asked, asked)
+		rtt = time.Duration(now - asked)
+	}
+	more := match > f.match
+	f.match = max(f.match, match)
+	switch {
+	case f.match >= end:
+		f.caught = now
+		f.sampleEnd, f.sampleAt = end, now
+	case f.match >= f.sampleEnd:
+		f.caught = max(f.caught, f.sampleAt)
+		f.sampleEnd, f.sampleAt = end, now
+	}
+	g.mu.Unlock()
+	if more && p.strict.Load() {
+		p.acknowledge()
+	}
+	return rtt
+}
+
+// forget drops what is known of a node's replica, and returns what makes Raft find it out anew.
+func (p *Partition) forget(node int32) []pb.Message {
+	g := &p.progress
+	first := p.shard.firstIndex()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out []pb.Message
+	for id, f := range g.followers {
+		if f.node != node {
+			continue
+		}
+		m := pb.Message{ShardID: uint64(p.spec.Shard), From: uint64(id), To: uint64(p.shard.key.replica), Term: uint64(g.term)}
+		m.Type = pb.Unreachable
+		out = append(out, m)
+		if f.match > first {
+			// As if it had refused what follows match: the leader sends the entry at match again, and the answer tells.
+			m.Type, m.Reject, m.LogIndex, m.Hint = pb.ReplicateResp, true, uint64(f.match), uint64(f.match-1)
+			out = append(out, m)
+		}
+		f.match = 0
+	}
+	return out
+}
+
+// inSync returns the node ids of the voters that have been caught up within lag, this one included, sorted.
+func (g *progress) inSync(self int32, lag time.Duration) []int32 {
+	oldest := monotonic() - int64(lag)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := []int32{self}
+	for _, f := range g.followers {
+		if f.voter && f.caught >= oldest {
+			out = append(out, f.node)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// holders counts the voters that have the entry at an index, this one included.
+func (g *progress) holders(i Index) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := 1
+	for _, f := range g.followers {
+		if f.voter && f.match >= i {
+			n++
+		}
+	}
+	return n
+}
+
+// leaseUntil is until when, by monotonic(), nobody else can lead: a majority has answered heartbeats that left late
+// enough. A group of one leads for ever.
+func (g *progress) leaseUntil() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.term == 0 {
+		return 0
+	}
+	asked := make([]int64, 0, 8)
+	for _, f := range g.followers {
+		if f.voter {
+			asked = append(asked, f.asked)
+		}
+	}
+	if len(asked) == 0 {
+		return 1<<63 - 1
+	}
+	slices.Sort(asked)
+	// With n voters besides this one, (n+1)/2 of them make a majority with it.
+	k := asked[len(asked)-(len(asked)+1)/2]
+	if k == 0 {
+		return 0
+	}
+	return k + int64(leaseTime)
+}
+
+// InLease reports whether nobody else can lead this partition at this moment: what a leader reads and says is then the
+// newest.
+func (p *Partition) InLease() bool { return p.isLeader.Load() && monotonic() < p.progress.leaseUntil() }
+
+// peerTimes are the newest round trips of heartbeats by node.
+type peerTimes struct {
+	mu sync.Mutex
+	// mu guards:
+	rtt map[int32]time.Duration
+}
+
+func (t *peerTimes) note(node int32, rtt time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.rtt == nil {
+		t.rtt = make(map[int32]time.Duration)
+	}
+	old, ok := t.rtt[node]
+	if !ok {
+		old = rtt
+	}
+	t.rtt[node] = old + (rtt-old)/8
+}
+
+// PeerRTT returns the smoothed round trip of heartbeats to each node that was heard.
+func (h *Host) PeerRTT() map[int32]time.Duration {
+	h.rtt.mu.Lock()
+	defer h.rtt.mu.Unlock()
+	out := make(map[int32]time.Duration, len(h.rtt.rtt))
+	for n, d := range h.rtt.rtt {
+		out[n] = d
+	}
+	return out
+}

@@ -1,0 +1,121 @@
+package transport
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// peer is everything that this node sends to another.
+type peer struct {
+	t       *Transport
+	node    int32
+	data    *lane
+	control *lane
+	calls   *caller
+
+	mu sync.Mutex
+	// mu guards:
+	errors int64
+	last   error
+}
+
+func newPeer(t *Transport, node int32) *peer {
+	p := &peer{t: t, node: node}
+	p.data, p.control, p.calls = newLane(p, laneData), newLane(p, laneControl), newCaller(t, node)
+	return p
+}
+
+func (p *peer) address() (string, error) {
+	if a, ok := p.t.Address(p.node); ok {
+		return a, nil
+	}
+	return "", ErrNoAddress
+}
+
+// failed notes why a connection broke or could not be made.
+func (p *peer) failed(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.errors++
+	if p.last == nil || p.last.Error() != err.Error() {
+		p.t.config.Logger.Debug("peer", "node", p.node, "error", err)
+	}
+	p.last = err
+}
+
+func (p *peer) works() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = nil
+}
+
+// reset cuts what is open: the other side has moved, or does not answer any more. It is opened again at once.
+func (p *peer) reset() {
+	p.data.cut()
+	p.control.cut()
+	p.calls.cut()
+}
+
+// retry ends waiting between attempts: the other side has just been heard.
+func (p *peer) retry() {
+	p.data.poke()
+	p.control.poke()
+}
+
+func (p *peer) close() {
+	p.data.close()
+	p.control.close()
+	p.calls.close()
+}
+
+// PeerState is how the connection to a node stands.
+type PeerState struct {
+	Node    int32
+	Address string
+	// Err is why the last attempt failed; nil while connected or never tried.
+	Err error
+	// Errors counts connections that broke or could not be made.
+	Errors int64
+}
+
+// Peers returns the state of every node that this one has sent to.
+func (t *Transport) Peers() []PeerState {
+	t.mu.Lock()
+	peers := make([]*peer, 0, len(t.peers))
+	for _, p := range t.peers {
+		peers = append(peers, p)
+	}
+	t.mu.Unlock()
+	out := make([]PeerState, 0, len(peers))
+	for _, p := range peers {
+		a, _ := t.Address(p.node)
+		p.mu.Lock()
+		out = append(out, PeerState{Node: p.node, Address: a, Err: p.last, Errors: p.errors})
+		p.mu.Unlock()
+	}
+	return out
+}
+
+// heard ends the waiting of whatever is to be sent to a node that has just connected.
+func (t *Transport) heard(node int32) {
+	t.mu.Lock()
+	p := t.peers[node]
+	t.mu.Unlock()
+	if p != nil {
+		p.retry()
+	}
+}
+
+// pause waits for d, a poke or the end; it reports whether to go on.
+func pause(ctx context.Context, d time.Duration, poke <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-poke:
+	case <-timer.C:
+	}
+	return true
+}

@@ -1,0 +1,218 @@
+package transport
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lni/dragonboat/v4/config"
+	"github.com/lni/dragonboat/v4/raftio"
+	pb "github.com/lni/dragonboat/v4/raftpb"
+)
+
+// Observer sees Raft's messages. It is called from many goroutines and must not block.
+type Observer interface {
+	// Stamp is called for each message before it leaves; what it returns travels with it. It reports false for a message
+	// that must not leave.
+	Stamp(m *pb.Message) (stamp int64, ok bool)
+	// Received is called for each message that comes from node, before Raft gets it. It may change m; it reports false
+	// for one that Raft must not get.
+	Received(node int32, m *pb.Message, stamp int64) bool
+	// Reset: messages to node may have been lost.
+	Reset(node int32)
+}
+
+// counters of everything that the transport does.
+type counters struct {
+	sent, received, dropped atomic.Int64
+}
+
+// raftSide is dragonboat's end of the transport.
+type raftSide struct {
+	deployment uint64
+	source     func(node int32) string
+	messages   raftio.MessageHandler
+	chunks     raftio.ChunkHandler
+	observer   Observer
+
+	mu     sync.RWMutex // held for reading while a handler runs
+	closed bool         // mu guards
+}
+
+// Factory gives the transport to dragonboat.
+type Factory struct {
+	T        *Transport
+	Observer Observer
+	// Target names a node towards dragonboat and NodeOf is its reverse.
+	Target func(node int32) string
+	NodeOf func(target string) (node int32, ok bool)
+}
+
+var _ config.TransportFactory = (*Factory)(nil)
+
+// Create implements config.TransportFactory.
+func (f *Factory) Create(c config.NodeHostConfig, h raftio.MessageHandler, ch raftio.ChunkHandler) raftio.ITransport {
+	return &raftTransport{f, &raftSide{deployment: c.GetDeploymentID(), source: f.Target, messages: h, chunks: ch, observer: f.Observer}}
+}
+
+// Validate implements config.TransportFactory.
+func (f *Factory) Validate(target string) bool { _, ok := f.NodeOf(target); return ok }
+
+type raftTransport struct {
+	f    *Factory
+	side *raftSide
+}
+
+var _ raftio.ITransport = (*raftTransport)(nil)
+
+func (r *raftTransport) Name() string { return "stele" }
+
+func (r *raftTransport) Start() error {
+	if !r.f.T.raft.CompareAndSwap(nil, r.side) {
+		return errors.New("transport: in use by another host")
+	}
+	return nil
+}
+
+// Close lets no more messages through; the transport itself stays open.
+func (r *raftTransport) Close() error {
+	r.side.mu.Lock()
+	r.side.closed = true
+	r.side.mu.Unlock()
+	r.f.T.raft.CompareAndSwap(r.side, nil)
+	return nil
+}
+
+// GetConnection never fails: a lane connects by itself, and again when it breaks, much sooner than dragonboat would.
+func (r *raftTransport) GetConnection(_ context.Context, target string) (raftio.IConnection, error) {
+	node, ok := r.f.NodeOf(target)
+	if !ok {
+		return nil, fmt.Errorf("%w: %q", ErrNoAddress, target)
+	}
+	p, err := r.f.T.peer(node)
+	if err != nil {
+		return nil, err
+	}
+	return &raftConn{peer: p, observer: r.f.Observer}, nil
+}
+
+// raftConn is one of dragonboat's senders to a node. It is used by one goroutine.
+type raftConn struct {
+	peer     *peer
+	observer Observer
+	data     []pb.Message
+	control  []pb.Message
+	stamps   []int64
+}
+
+func (c *raftConn) Close() {}
+
+// SendMessageBatch files each message in its lane. Replicates stay in order, the empty ones too: one that overtakes a full
+// one is refused, and everything is sent again.
+func (c *raftConn) SendMessageBatch(b pb.MessageBatch) error {
+	c.data, c.control, c.stamps = c.data[:0], c.control[:0], c.stamps[:0]
+	for i := range b.Requests {
+		m := &b.Requests[i]
+		stamp, ok := c.observer.Stamp(m)
+		switch {
+		case !ok:
+		case m.Type == pb.Replicate, m.Type == pb.Propose:
+			c.data = append(c.data, *m)
+		default:
+			c.control, c.stamps = append(c.control, *m), append(c.stamps, stamp)
+		}
+	}
+	n := -1
+	c.peer.control.send(c.control, func(*pb.Message) int64 { n++; return c.stamps[n] })
+	c.peer.data.send(c.data, nil)
+	clear(c.data)
+	clear(c.control)
+	return nil
+}
+
+func (t *Transport) reset(node int32) {
+	if side := t.raft.Load(); side != nil {
+		side.observer.Reset(node)
+	}
+}
+
+// Deliver hands messages to Raft as if they had come from outside.
+func (t *Transport) Deliver(ms ...pb.Message) {
+	if side := t.raft.Load(); side != nil {
+		side.deliver("", ms)
+	}
+}
+
+func (s *raftSide) deliver(source string, ms []pb.Message) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed || len(ms) == 0 {
+		return
+	}
+	s.messages(pb.MessageBatch{DeploymentId: s.deployment, BinVer: raftio.TransportBinVersion, SourceAddress: source, Requests: ms})
+}
+
+// serve answers a connection that was opened by another node.
+func (t *Transport) serve(c net.Conn) {
+	tune(c)
+	g, err := t.receive(c)
+	if err != nil {
+		if !errors.Is(err, ErrProtocol) {
+			t.config.Logger.Warn("connection to the raft address refused", "from", c.RemoteAddr().String(), "error", err)
+		}
+		return
+	}
+	if g.Node >= 0 && g.Lane != laneCalls {
+		t.heard(g.Node)
+	}
+	switch g.Lane {
+	case laneData, laneControl:
+		err = t.serveLane(c, g.Node)
+	case laneSnapshot:
+		err = t.serveSnapshot(c)
+	case laneCalls:
+		err = t.serveCalls(c, g)
+	default:
+		err = fmt.Errorf("%w: lane %q", ErrProtocol, g.Lane)
+	}
+	if err != nil && t.ctx.Err() == nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+		t.config.Logger.Debug("connection of a node ended", "node", g.Node, "lane", g.Lane, "error", err)
+	}
+}
+
+const readBuffer = 64 << 10
+
+func (t *Transport) serveLane(c net.Conn, node int32) error {
+	in := frameReader{r: bufio.NewReaderSize(c, readBuffer)}
+	var pass []pb.Message
+	for {
+		ms, err := in.next()
+		if err != nil {
+			return err
+		}
+		side := t.raft.Load()
+		if side == nil {
+			return errors.New("transport: no host") // the other side connects again
+		}
+		pass = pass[:0]
+		for i := range ms {
+			m := &ms[i]
+			for k := range m.Entries {
+				t.counters.received.Add(int64(len(m.Entries[k].Cmd)))
+			}
+			if m.To != 0 && side.observer.Received(node, &m.Message, m.stamp) {
+				pass = append(pass, m.Message)
+			}
+		}
+		side.deliver(side.source(node), pass)
+	}
+}
+
+// silence is how long a connection may bring nothing where something is due.
+const silence = 30 * time.Second

@@ -1,0 +1,105 @@
+package transport
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net"
+	"time"
+
+	"github.com/lni/dragonboat/v4/raftio"
+	pb "github.com/lni/dragonboat/v4/raftpb"
+)
+
+// A frame of the snapshot lane: length (uint32) | CRC32C (uint32) | chunk, as dragonboat encodes it. Only the cluster
+// metadata and the manifests of partitions come this way: a few MiB.
+const chunkMax = 16 << 20
+
+// GetSnapshotConnection opens a connection for one snapshot.
+func (r *raftTransport) GetSnapshotConnection(ctx context.Context, target string) (raftio.ISnapshotConnection, error) {
+	node, ok := r.f.NodeOf(target)
+	if !ok {
+		return nil, fmt.Errorf("%w: %q", ErrNoAddress, target)
+	}
+	address, ok := r.f.T.Address(node)
+	if !ok {
+		return nil, fmt.Errorf("%w: node %d", ErrNoAddress, node)
+	}
+	c, _, err := r.f.T.dial(ctx, node, address, laneSnapshot)
+	if err != nil {
+		return nil, err
+	}
+	return &snapshotConn{c: c}, nil
+}
+
+type snapshotConn struct {
+	c net.Conn
+	b []byte
+}
+
+func (s *snapshotConn) Close() { _ = s.c.Close() }
+
+func (s *snapshotConn) SendChunk(chunk pb.Chunk) error {
+	body, err := chunk.Marshal()
+	if err != nil {
+		return fmt.Errorf("encode chunk: %w", err)
+	}
+	s.b = binary.LittleEndian.AppendUint32(s.b[:0], uint32(len(body))) //nolint:gosec // chunks are a few MiB
+	s.b = binary.LittleEndian.AppendUint32(s.b, crc32.Checksum(body, castagnoli))
+	s.b = append(s.b, body...)
+	_ = s.c.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if _, err := s.c.Write(s.b); err != nil {
+		return fmt.Errorf("send chunk: %w", err)
+	}
+	return nil
+}
+
+func (t *Transport) serveSnapshot(c net.Conn) error {
+	var h [8]byte
+	for {
+		_ = c.SetReadDeadline(time.Now().Add(silence))
+		if _, err := io.ReadFull(c, h[:]); err != nil {
+			return err //nolint:wrapcheck // io.EOF is the end
+		}
+		n := binary.LittleEndian.Uint32(h[:])
+		if n > chunkMax {
+			return fmt.Errorf("%w: chunk of %d bytes", errFrame, n)
+		}
+		body := make([]byte, n) // the chunk's data stays in it
+		if _, err := io.ReadFull(c, body); err != nil {
+			return fmt.Errorf("chunk: %w", err)
+		}
+		if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(h[4:]) {
+			return fmt.Errorf("%w: checksum of a chunk", errFrame)
+		}
+		var chunk pb.Chunk
+		if err := unmarshalChunk(&chunk, body); err != nil {
+			return err
+		}
+		side := t.raft.Load()
+		if side == nil || !side.addChunk(chunk) {
+			return fmt.Errorf("%w: chunk refused", errFrame)
+		}
+	}
+}
+
+// unmarshalChunk turns a panic of the generated decoder into an error.
+func unmarshalChunk(c *pb.Chunk, b []byte) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: chunk: %v", errFrame, r)
+		}
+	}()
+	if err := c.Unmarshal(b); err != nil {
+		return fmt.Errorf("%w: chunk: %w", errFrame, err)
+	}
+	return nil
+}
+
+func (s *raftSide) addChunk(c pb.Chunk) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return !s.closed && s.chunks(c)
+}

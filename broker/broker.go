@@ -15,6 +15,7 @@ import (
 
 	"github.com/stelemq/stele/broker/metadata"
 	"github.com/stelemq/stele/broker/topicconfig"
+	"github.com/stelemq/stele/dledger/transport"
 	"github.com/stelemq/stele/protocol"
 )
 
@@ -42,7 +43,10 @@ type Options struct {
 	Host Host
 	// Metadata is the cluster's metadata.
 	Metadata *metadata.Machine
-	Config   Config
+	// Transport reaches the other brokers, and is the Host's, too; the broker does not close it. nil: a
+	// node alone.
+	Transport *transport.Transport
+	Config    Config
 	// Logger must not be nil.
 	Logger *slog.Logger
 	// Registerer takes the broker's metrics and Gatherer serves /metrics; nil: a registry of its own.

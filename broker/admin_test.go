@@ -228,7 +228,8 @@ func TestInitProducerID(t *testing.T) {
 		req  kmsg.InitProducerIDRequest
 		want protocol.Code
 	}{
-		"transactional":    {kmsg.InitProducerIDRequest{Version: 4, TransactionalID: &id, ProducerID: -1, ProducerEpoch: -1}, protocol.CoordinatorNotAvailable},
+		"transactional":    {kmsg.InitProducerIDRequest{Version: 4, TransactionalID: &id, ProducerID: -1, ProducerEpoch: -1, TransactionTimeoutMillis: 1}, protocol.CoordinatorNotAvailable},
+		"no timeout":       {kmsg.InitProducerIDRequest{Version: 4, TransactionalID: &id, ProducerID: -1, ProducerEpoch: -1}, protocol.InvalidTransactionTimeout},
 		"empty id":         {kmsg.InitProducerIDRequest{Version: 4, TransactionalID: &none, ProducerID: -1, ProducerEpoch: -1}, protocol.InvalidRequest},
 		"id without epoch": {kmsg.InitProducerIDRequest{Version: 4, ProducerID: 5, ProducerEpoch: -1}, protocol.InvalidRequest},
 		"epoch without id": {kmsg.InitProducerIDRequest{Version: 4, ProducerID: -1, ProducerEpoch: 5}, protocol.InvalidRequest},
@@ -364,9 +365,13 @@ func TestDescribeTopicPartitions_Pages(t *testing.T) {
 			t.Errorf("%s: %v", *r.Topics[i].Topic, protocol.Code(r.Topics[i].ErrorCode))
 		}
 	}
-	r = ask[*kmsg.DescribeTopicPartitionsResponse](c, &kmsg.DescribeTopicPartitionsRequest{Cursor: &kmsg.DescribeTopicPartitionsRequestCursor{Topic: "a", Partition: -1}})
-	if r.Topics[0].ErrorCode != int16(protocol.InvalidRequest) {
-		t.Errorf("%+v", r.Topics[0])
+	for _, cursor := range []kmsg.DescribeTopicPartitionsRequestCursor{{Topic: "a", Partition: -1}, {Topic: "b", Partition: 0}} {
+		r = ask[*kmsg.DescribeTopicPartitionsResponse](c, &kmsg.DescribeTopicPartitionsRequest{
+			Topics: []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: "a"}}, Cursor: &cursor,
+		})
+		if len(r.Topics) != 1 || r.Topics[0].ErrorCode != int16(protocol.InvalidRequest) {
+			t.Errorf("cursor %+v: %+v", cursor, r.Topics)
+		}
 	}
 }
 

@@ -207,7 +207,7 @@ func TestErrors_OfTheLogBecomeKafkaCodes(t *testing.T) {
 	l := b.host.log(t, "t", 0)
 	for err, want := range map[error]protocol.Code{
 		dledger.ErrNotLeader: 6, dledger.ErrFencedEpoch: 74, dledger.ErrUnknownEpoch: 75, dledger.ErrNotEnoughReplicas: 19,
-		dledger.ErrTimeout: 7, dledger.ErrOffsetOutOfRange: 1, dledger.ErrOutOfOrderSequence: 45, dledger.ErrDuplicateSequence: 46,
+		dledger.ErrTimeout: 7, dledger.ErrOffsetOutOfRange: 1, dledger.ErrOutOfOrderSequence: 45, dledger.ErrDuplicateSequence: 45,
 		dledger.ErrInvalidProducerEpoch: 47, dledger.ErrNoSpace: 56, dledger.ErrCorrupt: 56, dledger.ErrClosed: 6,
 		dledger.ErrUnsupportedVersion: 56, errors.New("something else"): -1,
 	} {

@@ -19,11 +19,13 @@ func logErrors() map[error]protocol.Code {
 		dledger.ErrTimeout:                      protocol.RequestTimedOut,
 		dledger.ErrOffsetOutOfRange:             protocol.OffsetOutOfRange,
 		dledger.ErrOutOfOrderSequence:           protocol.OutOfOrderSequenceNumber,
-		dledger.ErrDuplicateSequence:            protocol.DuplicateSequenceNumber,
-		dledger.ErrInvalidProducerEpoch:         protocol.InvalidProducerEpoch,
-		dledger.ErrNoSpace:                      protocol.KafkaStorageError,
-		dledger.ErrCorrupt:                      protocol.KafkaStorageError,
-		dledger.ErrUnsupportedVersion:           protocol.KafkaStorageError,
+		// A repetition of a batch that is too old to know its offset: Kafka does not tell it from a gap. (The
+		// newest five are answered as they were the first time.)
+		dledger.ErrDuplicateSequence:    protocol.OutOfOrderSequenceNumber,
+		dledger.ErrInvalidProducerEpoch: protocol.InvalidProducerEpoch,
+		dledger.ErrNoSpace:              protocol.KafkaStorageError,
+		dledger.ErrCorrupt:              protocol.KafkaStorageError,
+		dledger.ErrUnsupportedVersion:   protocol.KafkaStorageError,
 	}
 }
 

@@ -280,6 +280,18 @@ func (l *fakeLog) MaxTimestamp() (dledger.TimestampOffset, error) {
 	return found, nil
 }
 
+func (l *fakeLog) EpochAt(o record.Offset) record.LeaderEpoch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := l.leader.Epoch
+	for _, e := range l.epochs {
+		if e.start <= o {
+			at = e.epoch
+		}
+	}
+	return at
+}
+
 func (l *fakeLog) EndOffsetForEpoch(e record.LeaderEpoch) (record.LeaderEpoch, record.Offset, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

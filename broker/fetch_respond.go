@@ -70,6 +70,9 @@ func (r *fetchResult) partition(committed bool) protocol.FetchPartition {
 		}
 		p.Records = r.data
 	}
+	if r.code == protocol.UnknownTopicOrPartition || r.code == protocol.UnknownTopicID {
+		p.AbortedTransactions = []protocol.AbortedTransaction{} // as Kafka, which has null elsewhere
+	}
 	if r.diverging {
 		p.DivergingEpoch = &protocol.EpochEndOffset{Epoch: r.divergedEpoch, EndOffset: r.divergedEnd}
 	}

@@ -23,6 +23,9 @@ import (
 // Version notes: v1 validate only; v4 -1 for the defaults of partitions and replication factor; v5
 // answers the settings that hold; v7 topic ids.
 
+// clusterMetadataTopic is a name that Kafka keeps for its own metadata.
+const clusterMetadataTopic = "__cluster_metadata"
+
 func (k *call) createTopics(req *kmsg.CreateTopicsRequest) kmsg.Response {
 	resp := kmsg.NewPtrCreateTopicsResponse()
 	image := k.b.opts.Metadata.Image()
@@ -37,7 +40,7 @@ func (k *call) createTopics(req *kmsg.CreateTopicsRequest) kmsg.Response {
 			continue // answered once
 		}
 		if slices.ContainsFunc(req.Topics[i+1:], func(o kmsg.CreateTopicsRequestTopic) bool { return o.Topic == rt.Topic }) {
-			k.refuseTopic(&out, &metadata.Error{Code: protocol.InvalidRequest, Message: "Found multiple entries for this topic."})
+			k.refuseTopic(&out, &metadata.Error{Code: protocol.InvalidRequest, Message: "Duplicate topic name."})
 			resp.Topics = append(resp.Topics, out)
 			continue
 		}
@@ -66,6 +69,7 @@ func (k *call) refuseTopic(out *kmsg.CreateTopicsResponseTopic, e *metadata.Erro
 	text := e.Message
 	*out = kmsg.CreateTopicsResponseTopic{
 		Topic: out.Topic, ErrorCode: k.code(e.Code), ErrorMessage: &text, NumPartitions: -1, ReplicationFactor: -1,
+		Configs: []kmsg.CreateTopicsResponseTopicConfig{}, // empty, not null
 	}
 }
 
@@ -102,6 +106,9 @@ func (k *call) planTopic(image *metadata.Image, rt *kmsg.CreateTopicsRequestTopi
 	}
 	if err := metadata.ValidateTopicName(rt.Topic); err != nil {
 		return fail(protocol.InvalidTopicException, "%s", err)
+	}
+	if rt.Topic == clusterMetadataTopic {
+		return fail(protocol.InvalidRequest, "Creation of internal topic %s is prohibited.", rt.Topic)
 	}
 	if _, exists := image.Topic(rt.Topic); exists {
 		return fail(protocol.TopicAlreadyExists, "Topic '%s' already exists.", rt.Topic)
@@ -168,20 +175,20 @@ func checkAssignment(image *metadata.Image, replicas [][]int32, factor int) *met
 	fail := func(format string, args ...any) *metadata.Error {
 		return &metadata.Error{Code: protocol.InvalidReplicaAssignment, Message: fmt.Sprintf(format, args...)}
 	}
-	for p, nodes := range replicas {
+	for _, nodes := range replicas {
 		if len(nodes) == 0 {
 			return fail("The manual partition assignment includes an empty replica list.")
-		}
-		if len(nodes) != factor {
-			return fail("The manual partition assignment includes a partition with %d replica(s), but this is not consistent with previous partitions, which have %d replica(s).", len(nodes), factor)
 		}
 		for i, node := range nodes {
 			if slices.Contains(nodes[:i], node) {
 				return fail("The manual partition assignment includes the broker %d more than once.", node)
 			}
 			if b, ok := image.Broker(node); !ok || !b.Registered() {
-				return fail("The manual partition assignment of partition %d includes broker %d, but no such broker is registered.", p, node)
+				return fail("The manual partition assignment includes broker %d, but no such broker is registered.", node)
 			}
+		}
+		if len(nodes) != factor {
+			return fail("The manual partition assignment includes a partition with %d replica(s), but this is not consistent with previous partitions, which have %d replica(s).", len(nodes), factor)
 		}
 	}
 	return nil

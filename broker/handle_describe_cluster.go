@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"fmt"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/stelemq/stele/protocol"
@@ -22,9 +24,9 @@ func (k *call) describeCluster(req *kmsg.DescribeClusterRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeClusterResponse()
 	resp.EndpointType, resp.ControllerID = endpointBrokers, -1
 	if req.Version >= 1 && req.EndpointType != endpointBrokers {
-		code, text := protocol.UnsupportedEndpointType, "Unsupported endpoint type."
+		code, text := protocol.UnsupportedEndpointType, fmt.Sprintf("Unsupported endpoint type %d", req.EndpointType)
 		if req.EndpointType == endpointControllers {
-			code, text = protocol.MismatchedEndpointType, "The request was sent to an endpoint of type BROKER, but the client wanted CONTROLLER."
+			code, text = protocol.MismatchedEndpointType, "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
 		}
 		resp.ErrorCode, resp.ErrorMessage = k.code(code), &text
 		return resp

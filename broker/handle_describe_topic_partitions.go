@@ -25,8 +25,9 @@ func (k *call) describeTopicPartitions(req *kmsg.DescribeTopicPartitionsRequest)
 	names := k.namesFrom(image, req)
 	first := int32(0)
 	if c := req.Cursor; c != nil {
-		if c.Partition < 0 {
-			return k.refuseCursor(resp, names)
+		named := slices.ContainsFunc(req.Topics, func(t kmsg.DescribeTopicPartitionsRequestTopic) bool { return t.Topic == c.Topic })
+		if c.Partition < 0 || len(req.Topics) > 0 && !named {
+			return k.refuseCursor(req)
 		}
 		if len(names) > 0 && names[0] == c.Topic {
 			first = c.Partition
@@ -40,7 +41,7 @@ func (k *call) describeTopicPartitions(req *kmsg.DescribeTopicPartitionsRequest)
 				code = protocol.InvalidTopicException
 			}
 			out := kmsg.NewDescribeTopicPartitionsResponseTopic()
-			out.Topic, out.ErrorCode = &name, k.code(code)
+			out.Topic, out.ErrorCode, out.AuthorizedOperations = &name, k.code(code), topicOperations
 			resp.Topics = append(resp.Topics, out)
 			continue
 		}
@@ -80,10 +81,12 @@ func (k *call) namesFrom(image *metadata.Image, req *kmsg.DescribeTopicPartition
 	return names
 }
 
-func (k *call) refuseCursor(resp *kmsg.DescribeTopicPartitionsResponse, names []string) kmsg.Response {
-	for _, name := range names {
+// refuseCursor answers a cursor that is not of the request's topics.
+func (k *call) refuseCursor(req *kmsg.DescribeTopicPartitionsRequest) kmsg.Response {
+	resp := kmsg.NewPtrDescribeTopicPartitionsResponse()
+	for i := range req.Topics {
 		out := kmsg.NewDescribeTopicPartitionsResponseTopic()
-		out.Topic, out.ErrorCode = &name, k.code(protocol.InvalidRequest)
+		out.Topic, out.ErrorCode = &req.Topics[i].Topic, k.code(protocol.InvalidRequest)
 		resp.Topics = append(resp.Topics, out)
 	}
 	return resp

@@ -54,6 +54,9 @@ func (k *call) initProducerID(req *kmsg.InitProducerIDRequest) kmsg.Response {
 		req.Version >= 3 && (req.ProducerID < 0) != (req.ProducerEpoch < 0):
 		resp.ErrorCode = k.code(protocol.InvalidRequest)
 		return resp
+	case req.TransactionalID != nil && req.TransactionTimeoutMillis <= 0:
+		resp.ErrorCode = k.code(protocol.InvalidTransactionTimeout)
+		return resp
 	case req.TransactionalID != nil:
 		resp.ErrorCode = k.code(protocol.CoordinatorNotAvailable)
 		return resp

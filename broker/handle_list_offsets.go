@@ -107,7 +107,7 @@ func (k *call) listOffset(l leading, timestamp int64, committed bool, r *kmsg.Li
 	case timeLatest:
 		found = dledger.TimestampOffset{Timestamp: -1, Offset: bound, Epoch: l.leader.Epoch}
 	case timeEarliest, timeEarliestLocal:
-		found = dledger.TimestampOffset{Timestamp: -1, Offset: offsets.LogStart, Epoch: record.NoEpoch}
+		found = dledger.TimestampOffset{Timestamp: -1, Offset: offsets.LogStart, Epoch: l.log.EpochAt(offsets.LogStart)}
 	case timeLatestTiered, timeEarliestPendingUpload:
 		found = dledger.TimestampOffset{Timestamp: -1, Offset: record.NoOffset, Epoch: record.NoEpoch}
 	case timeMax:

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -40,6 +41,9 @@ const (
 
 func (k *call) metadata(req *kmsg.MetadataRequest) kmsg.Response {
 	resp := kmsg.NewPtrMetadataResponse()
+	if slices.ContainsFunc(req.Topics, func(t kmsg.MetadataRequestTopic) bool { return t.Topic == nil }) && req.Version < 12 {
+		return k.refuseMetadata(req)
+	}
 	all := req.Topics == nil || req.Version == 0 && len(req.Topics) == 0
 	if all {
 		k.awaitStart()
@@ -83,6 +87,22 @@ func (k *call) metadata(req *kmsg.MetadataRequest) kmsg.Response {
 	return resp
 }
 
+// refuseMetadata answers a request that asks for topics by id before v12 could.
+func (k *call) refuseMetadata(req *kmsg.MetadataRequest) kmsg.Response {
+	resp := kmsg.NewPtrMetadataResponse()
+	resp.ControllerID = -1
+	for i := range req.Topics {
+		r := kmsg.NewMetadataResponseTopic()
+		none := ""
+		r.ErrorCode, r.Topic, r.TopicID = k.code(protocol.InvalidRequest), req.Topics[i].Topic, req.Topics[i].TopicID
+		if r.Topic == nil {
+			r.Topic = &none
+		}
+		resp.Topics = append(resp.Topics, r)
+	}
+	return resp
+}
+
 func (k *call) findTopic(image *metadata.Image, want *kmsg.MetadataRequestTopic, operations int32) kmsg.MetadataResponseTopic {
 	var t *metadata.Topic
 	code := protocol.None
@@ -92,10 +112,7 @@ func (k *call) findTopic(image *metadata.Image, want *kmsg.MetadataRequestTopic,
 		}
 	} else {
 		found, ok := image.TopicByID(want.TopicID)
-		switch {
-		case k.version < 12:
-			code = protocol.InvalidRequest
-		case !ok:
+		if !ok {
 			code = protocol.UnknownTopicID
 		}
 		t = found
@@ -105,9 +122,8 @@ func (k *call) findTopic(image *metadata.Image, want *kmsg.MetadataRequestTopic,
 		r.ErrorCode = k.code(code)
 		r.Topic, r.TopicID = want.Topic, want.TopicID
 		r.AuthorizedOperations = operations
-		if r.Topic == nil && k.version < 12 {
-			none := ""
-			r.Topic = &none
+		if want.Topic == nil {
+			r.AuthorizedOperations = noOperations // nobody may know what is not there
 		}
 		return r
 	}

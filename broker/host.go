@@ -47,6 +47,8 @@ type LogReader interface {
 	OffsetForTimestamp(ts int64) (dledger.TimestampOffset, error)
 	// MaxTimestamp finds the record with the largest timestamp.
 	MaxTimestamp() (dledger.TimestampOffset, error)
+	// EpochAt returns the leader epoch in force at o, record.NoEpoch if none is known.
+	EpochAt(o record.Offset) record.LeaderEpoch
 	// EndOffsetForEpoch returns the largest epoch not above e and the offset at which it ended.
 	EndOffsetForEpoch(e record.LeaderEpoch) (record.LeaderEpoch, record.Offset, error)
 }

@@ -114,6 +114,12 @@ func (l *Log) End() End {
 // LatestEpoch is the newest leader epoch assigned, record.NoEpoch if none.
 func (l *Log) LatestEpoch() record.LeaderEpoch { return l.epochs.latest() }
 
+// EpochAt is the leader epoch in force at o, record.NoEpoch if none is known.
+func (l *Log) EpochAt(o record.Offset) record.LeaderEpoch {
+	c := l.epochs.cursor()
+	return c.at(o)
+}
+
 // Segments lists the segments, ascending; the last one is active.
 func (l *Log) Segments() []SegmentInfo {
 	segs := *l.segments.Load()

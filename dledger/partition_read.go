@@ -66,6 +66,9 @@ func (p *Partition) MaxTimestamp() (TimestampOffset, error) {
 	return TimestampOffset(t), nil
 }
 
+// EpochAt returns the leader epoch in force at o, record.NoEpoch if none is known.
+func (p *Partition) EpochAt(o record.Offset) record.LeaderEpoch { return p.shard.log.EpochAt(o) }
+
 // EndOffsetForEpoch returns the largest epoch not above e and the offset where it ended (KIP-101, KIP-279).
 func (p *Partition) EndOffsetForEpoch(e record.LeaderEpoch) (record.LeaderEpoch, record.Offset, error) {
 	epoch, end, err := p.shard.log.EndOffsetForEpoch(e)

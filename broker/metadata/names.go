@@ -15,7 +15,7 @@ func ValidateTopicName(name string) error {
 	case name == "":
 		return invalidName("the empty string is not allowed")
 	case name == "." || name == "..":
-		return invalidName("'.' or '..' is not allowed")
+		return invalidName("'" + name + "' is not allowed")
 	case len(name) > MaxTopicName:
 		return invalidName(fmt.Sprintf("the length of '%s...' is longer than the max allowed length %d",
 			name[:32], MaxTopicName))
@@ -25,7 +25,7 @@ func ValidateTopicName(name string) error {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == '-':
 		default:
-			return invalidName(fmt.Sprintf("%q contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", name))
+			return invalidName(fmt.Sprintf("'%s' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", name))
 		}
 	}
 	return nil

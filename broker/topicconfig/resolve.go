@@ -123,7 +123,7 @@ func (d *Def) validateList(value string) error {
 	}
 	for i, p := range parts {
 		if !slices.Contains(d.Values, p) {
-			return d.invalid(value, "String must be one of: "+strings.Join(d.Values, ", "))
+			return d.invalid(p, "String must be one of: "+strings.Join(d.Values, ", "))
 		}
 		if slices.Contains(parts[:i], p) {
 			return d.invalid(value, "List must not contain duplicates")

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stelemq/stele/tests/robustness/rig"
 )
 
 // node is a broker process that can be killed and started again.
@@ -49,12 +51,7 @@ func newNode(t *testing.T) *node {
 		}
 		return n
 	}
-	n.bin, n.data = filepath.Join(dir, "broker"), filepath.Join(dir, "data")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", n.bin, "./cmd/broker")
-	build.Dir = "../.."
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the broker: %v\n%s", err, out)
-	}
+	n.bin, n.data = rig.Build(t, nil), filepath.Join(dir, "data")
 	port, err := freePort()
 	if err != nil {
 		t.Fatal(err)

@@ -1,13 +1,19 @@
-// Package robustness tries real broker processes: it kills them with -9 under load and lets package history judge
-// what clients saw. The scenarios are tests with the build tag robustness:
+// Package robustness tries real broker processes: it kills, stops and restarts them, cuts their network and spoils
+// their disks under load, and lets package history judge what clients saw, package replicas what is on the disks. The
+// scenarios are tests with the build tag robustness:
 //
-//	go test -tags robustness -v ./tests/robustness -rounds 200 -seed 7
+//	go test -tags robustness -v -timeout 0 ./tests/robustness -run TestR1 -rounds 20 -seed 7
 //
-// Without -rounds there are 30 rounds with -short, else 200. A failure keeps the seed, history.jsonl, the broker's
-// log and its data directory, and prints where. The history and workload packages below have tests of their own,
-// without the tag.
+// Each scenario has its own count of faults; -short is a short form of each, -scale a share of the count, -rounds
+// the count itself. A failure keeps the seed, the histories, the brokers' output and their data, and prints where. The
+// packages below have tests of their own, without the tag.
 //
-// The scenarios run as well against a foreign broker, which shows that they ask for what Kafka gives:
+// Package rig says what the machine must allow: as root on Linux with the command ip everything is tried; without
+// namespaces the scenarios that cut the network are skipped, and fail with CI=true.
+//
+// With STELE_ROBUSTNESS_FIGURES=FILE each scenario adds its row of the table in docs/reliability.md to the file.
+//
+// The scenarios of one broker run as well against a foreign one, which shows that they ask for what Kafka gives:
 //
 //	STELE_ROBUSTNESS_BOOTSTRAP=127.0.0.1:23092   where it listens, below the ports of clients
 //	STELE_ROBUSTNESS_KILL=COMMAND                kills it with -9

@@ -4,7 +4,6 @@ package robustness
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -17,18 +16,9 @@ import (
 	"github.com/stelemq/stele/tests/robustness/workload"
 )
 
-var (
-	rounds = flag.Int("rounds", 0, "kills per scenario; 0: 30 with -short, else 200")
-	seed   = flag.Uint64("seed", 0, "of all random choices; 0: from the clock")
-)
-
 // How a workload is checked and how long things may take.
 const (
 	partitions = 6
-	// serveTimeout is how long a killed broker may take to acknowledge again; Kafka alone needs 20 s and more.
-	serveTimeout = 90 * time.Second
-	// finishTimeout is for what is unresolved, and for reading everything.
-	finishTimeout = 60 * time.Second
 	// perRound is the least number of values that each round must see acknowledged before the kill.
 	perRound = 300
 )
@@ -59,7 +49,7 @@ func begin(t *testing.T) *run {
 	t.Cleanup(func() { _ = r.file.Close() })
 	r.rec = history.NewRecorder(r.file)
 	cfg := workload.Config{
-		Addr: r.node.addr, Topic: fmt.Sprintf("robustness-%d", time.Now().UnixNano()), Partitions: partitions,
+		Bootstrap: []string{r.node.addr}, Topic: fmt.Sprintf("robustness-%d", time.Now().UnixNano()), Partitions: partitions,
 		Producers: 4, Consumers: 2, InFlight: 5, Pause: 2 * time.Millisecond, MaxBatch: 8, SegmentBytes: 1 << 20, Seed: r.seed, Recorder: r.rec,
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), serveTimeout)
@@ -121,13 +111,7 @@ func (r *run) finish(o history.Options) *history.Report {
 // with acks=all and several batches in flight: nothing acknowledged is lost, nothing is there twice, and offsets
 // are dense (R3 with one node).
 func TestKill_SingleBrokerUnderLoad(t *testing.T) {
-	n := *rounds
-	if n == 0 {
-		n = 200
-		if testing.Short() {
-			n = 30
-		}
-	}
+	n := count(200, 15)
 	r := begin(t)
 	var back []time.Duration
 	again := 0

@@ -26,6 +26,11 @@ const (
 	LogStartMoved       Rule = "log-start-back"       // the log start went back
 	EpochBack           Rule = "epoch-back"           // a later offset has a smaller leader epoch
 	EpochChanged        Rule = "epoch-changed"        // a batch was read with two leader epochs
+	TwoLeaders          Rule = "two-leaders"          // two brokers led, or acknowledged, in one leader epoch
+	LeaderEpochBack     Rule = "leader-epoch-back"    // a broker told of a smaller leader epoch than before
+	EpochEndWrong       Rule = "epoch-end-wrong"      // the end of a past leader epoch moved, or is not where the epoch ends
+	StaleAppend         Rule = "stale-append"         // a write that began after another was acknowledged landed before it
+	MinorityAck         Rule = "minority-ack"         // a broker acknowledged what was sent while it was cut off
 	SequenceLost        Rule = "sequence-lost"        // the broker forgot an idempotent producer, or a consumer's position
 	ThinHistory         Rule = "too-few-acknowledged" // the history proves nothing
 	VagueHistory        Rule = "too-many-unknown"     // the history proves little
@@ -42,6 +47,17 @@ type Options struct {
 	MinAcked int
 	// MaxUnknown is the largest share of written values whose fate may be unknown, from 0 to 1.
 	MaxUnknown float64
+	// Weak is for acks=1 and acks=0 without idempotence: what was acknowledged may be lost, and its offset
+	// may be given to another value. What was read must stay, and nothing may be there twice.
+	Weak bool
+	// Isolated are times in which brokers could not reach a majority.
+	Isolated []Window
+}
+
+// Window is a time in the life of one broker.
+type Window struct {
+	Node     int32
+	From, To int64 // nanoseconds since the history began
 }
 
 // Violation is one wrong that was found.
@@ -65,6 +81,8 @@ type Report struct {
 	Acked, Failed, Unknown int // values written
 	Read                   int // different values read
 	Revived                int // values of unknown fate that turned out to be written
+	Echoes                 int // further answers to what was sent twice
+	WeakLost               int // values that Options.Weak allows to be lost
 }
 
 // Passed says that nothing is wrong.
@@ -80,7 +98,8 @@ func (r *Report) add(rule Rule, partition int32, format string, args ...any) {
 	}
 }
 
-// Check judges a history of idempotent producers with acks=all and of assigned consumers. It does not change ops.
+// Check judges a history of idempotent producers with acks=all, unless Options say otherwise, and of assigned
+// consumers. It does not change ops.
 func Check(ops []Op, o Options) *Report {
 	r := &Report{Count: map[Rule]int{}}
 	parts := map[int32]*partition{}
@@ -93,7 +112,7 @@ func Check(ops []Op, o Options) *Report {
 		}
 		p := parts[op.Partition]
 		if p == nil {
-			p = newPartition(op.Partition, r)
+			p = newPartition(op.Partition, r, o)
 			parts[op.Partition] = p
 		}
 		p.ops = append(p.ops, op)

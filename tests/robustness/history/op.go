@@ -8,6 +8,14 @@ const (
 	Send   Kind = "send"   // one batch written to one partition
 	Poll   Kind = "poll"   // what one fetch returned of one partition
 	Assign Kind = "assign" // a consumer begins at an offset
+	// Echo is one more answer to a send that is resolved already, because it had been sent twice.
+	Echo Kind = "echo"
+	// Leader is what a broker says in Metadata of who leads.
+	Leader Kind = "leader"
+	// Offsets is what the leader answers to ListOffsets.
+	Offsets Kind = "offsets"
+	// EpochEnd is what the leader answers to OffsetForLeaderEpoch: Asked → Answered, Offset.
+	EpochEnd Kind = "epoch-end"
 )
 
 // Status is what is known of a write.
@@ -32,6 +40,20 @@ type Op struct {
 	Start     int64  `json:"start"` // nanoseconds since the history began
 	End       int64  `json:"end"`
 	Error     string `json:"error,omitempty"`
+
+	// Node is the broker that answered, 0 if not known. Leader is the one that it named.
+	Node   int32 `json:"node,omitempty"`
+	Leader int32 `json:"leader,omitempty"`
+	// Epoch is the leader epoch that was named, or that a request carried which the broker accepted.
+	// Without Node it says nothing.
+	Epoch int32 `json:"epoch,omitempty"`
+	// Session is a connection to one broker: what it says does not go back within one.
+	Session int64 `json:"session,omitempty"`
+	// Attempts of a send are how often it was sent before the answer.
+	Attempts int `json:"attempts,omitempty"`
+	// Asked and Answered are the leader epochs of an epoch end.
+	Asked    int32 `json:"asked,omitempty"`
+	Answered int32 `json:"answered,omitempty"`
 
 	// Values are unique in the whole history. Of a send: in the order of the batch.
 	Values []int64 `json:"values,omitempty"`

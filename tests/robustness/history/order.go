@@ -31,7 +31,7 @@ func (p *partition) checkConsumers() {
 				pos = position{next: n + 1, any: true}
 			}
 			at[op.Process] = pos
-		case Send:
+		case Send, Echo, Leader, Offsets, EpochEnd:
 		}
 	}
 }
@@ -92,7 +92,7 @@ func (p *partition) checkWatermarks() {
 	for _, op := range p.ops {
 		s := seen{start: op.Start, end: op.End, high: None, low: None, floor: None, process: op.Process}
 		switch {
-		case op.Kind == Send && op.Status == OK && op.Offset >= 0:
+		case op.Kind == Send && op.Status == OK && op.Offset >= 0 && !p.o.Weak:
 			s.floor = op.Offset + int64(len(op.Values))
 		case op.Kind == Poll && op.HighWatermark >= 0:
 			// Kafka looks up the high watermark of the answer before it reads, so that what was read may lie
@@ -101,6 +101,8 @@ func (p *partition) checkWatermarks() {
 			for _, o := range op.Offsets {
 				s.floor = max(s.floor, o+1)
 			}
+		case op.Kind == Offsets:
+			s.high, s.low, s.floor = op.HighWatermark, op.LogStart, op.HighWatermark
 		default:
 			continue
 		}

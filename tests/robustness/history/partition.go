@@ -8,6 +8,7 @@ import (
 type partition struct {
 	id  int32
 	r   *Report
+	o   Options
 	ops []*Op
 
 	at     map[int64]int64 // offset → value, from acknowledgements and polls
@@ -21,9 +22,9 @@ type partition struct {
 	index  map[int64]int   // offset → place among the known offsets
 }
 
-func newPartition(id int32, r *Report) *partition {
+func newPartition(id int32, r *Report, o Options) *partition {
 	return &partition{
-		id: id, r: r, bound: None,
+		id: id, r: r, o: o, bound: None,
 		at: map[int64]int64{}, offset: map[int64]int64{}, epoch: map[int64]int32{},
 		writer: map[int64]*Op{}, read: map[int64]bool{}, last: map[int64]bool{},
 	}
@@ -34,8 +35,11 @@ func (p *partition) bad(rule Rule, format string, args ...any) { p.r.add(rule, p
 func (p *partition) check() {
 	// A poll may complete before the send that it saw: writers first.
 	for _, op := range p.ops {
-		if op.Kind == Send {
+		switch op.Kind {
+		case Send:
 			p.addSend(op)
+		case Echo:
+			p.addEcho(op)
 		}
 	}
 	for _, op := range p.ops {
@@ -50,6 +54,11 @@ func (p *partition) check() {
 	p.checkConsumers()
 	p.checkProducers()
 	p.checkWatermarks()
+	p.checkAppends()
+	p.checkIsolated()
+	p.checkLeaders()
+	p.checkSessions()
+	p.checkEpochEnds(known)
 }
 
 func (p *partition) addSend(op *Op) {
@@ -71,9 +80,20 @@ func (p *partition) addSend(op *Op) {
 			p.bad(Malformed, "value %d is written twice", v)
 		}
 		p.writer[v] = op
-		if op.Status == OK && op.Offset >= 0 {
+		if op.Status == OK && op.Offset >= 0 && !p.o.Weak {
 			p.place(op.Offset+int64(i), v)
 		}
+	}
+}
+
+// addEcho holds a further answer against the first.
+func (p *partition) addEcho(op *Op) {
+	p.r.Echoes++
+	if op.Status != OK || op.Offset < 0 || p.o.Weak {
+		return
+	}
+	for i, v := range op.Values {
+		p.place(op.Offset+int64(i), v)
 	}
 }
 
@@ -156,6 +176,8 @@ func (p *partition) checkWrites() {
 			case p.read[v] && !p.last[v] && p.anyFinal():
 				p.bad(Vanished, "value %d was read at offset %d, and is not in the log at the end", v, o)
 			case p.read[v]:
+			case op.Status == OK && p.o.Weak:
+				p.r.WeakLost++
 			case op.Status == OK && (!placed || o <= p.bound):
 				p.bad(LostWrite, "value %d was acknowledged at offset %d by process %d; others read up to %d", v, op.Offset, op.Process, p.bound)
 			case op.Status == OK:

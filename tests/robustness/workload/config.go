@@ -6,13 +6,28 @@ import (
 	"github.com/stelemq/stele/tests/robustness/history"
 )
 
+// Acks is what a producer waits for.
+type Acks int
+
+// What producers may wait for.
+const (
+	All    Acks = iota // acks=all, idempotent: retried for ever in order
+	Leader             // acks=1, never sent again: no answer means unknown
+	None               // acks=0: always unknown
+)
+
 // Config describes a workload.
 type Config struct {
-	Addr       string // of the broker
+	// Bootstrap are the brokers, host:port each, that are asked where partitions are.
+	Bootstrap  []string
 	Topic      string // exists, and is empty
 	Partitions int32
-	Producers  int
-	Consumers  int
+	// Replicas and MinISR of the topic that CreateTopic makes; 0: one replica, the broker's min.insync.replicas.
+	Replicas  int16
+	MinISR    int
+	Acks      Acks
+	Producers int
+	Consumers int
 	// InFlight is how many batches of one producer to one partition may be unanswered; at most 5 keep order.
 	InFlight int
 	// Pause is how long a producer waits between two batches.

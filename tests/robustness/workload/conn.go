@@ -15,7 +15,9 @@ import (
 
 const (
 	// requestTimeout is how long an answer may take before the connection is given up.
-	requestTimeout = 10 * time.Second
+	requestTimeout = 5 * time.Second
+	// dialTimeout is short: a broker that does not accept within it is as good as gone.
+	dialTimeout = time.Second
 	// retryPause is the time between two tries to connect.
 	retryPause = 10 * time.Millisecond
 	maxAnswer  = 64 << 20
@@ -23,24 +25,21 @@ const (
 
 // conn is one connection: requests may be written while answers are outstanding, which come in order.
 type conn struct {
+	addr   string
 	net    net.Conn
 	in     *bufio.Reader
 	format *kmsg.RequestFormatter
 	next   int32 // correlation id of the next request
 }
 
-// dial connects, trying until ctx ends.
-func dial(ctx context.Context, addr string) (*conn, error) {
-	var d net.Dialer
-	for {
-		c, err := d.DialContext(ctx, "tcp", addr)
-		if err == nil {
-			return &conn{net: c, in: bufio.NewReaderSize(c, 64<<10), format: kmsg.NewRequestFormatter(kmsg.FormatterClientID("robustness"))}, nil
-		}
-		if err := pause(ctx, retryPause); err != nil {
-			return nil, err
-		}
+// dialOnce connects, or fails within dialTimeout.
+func dialOnce(ctx context.Context, addr string) (*conn, error) {
+	d := net.Dialer{Timeout: dialTimeout}
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
 	}
+	return &conn{addr: addr, net: c, in: bufio.NewReaderSize(c, 64<<10), format: kmsg.NewRequestFormatter(kmsg.FormatterClientID("robustness"))}, nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -57,8 +56,8 @@ func pause(ctx context.Context, d time.Duration) error {
 func (c *conn) close() { _ = c.net.Close() }
 
 // write sends a request without waiting for its answer.
-func (c *conn) write(req kmsg.Request) error {
-	if err := c.net.SetDeadline(time.Now().Add(requestTimeout)); err != nil {
+func (c *conn) write(req kmsg.Request, within time.Duration) error {
+	if err := c.net.SetDeadline(time.Now().Add(within)); err != nil {
 		return err
 	}
 	_, err := c.net.Write(c.format.AppendRequest(nil, req, c.next))
@@ -97,9 +96,14 @@ func (c *conn) read(id int32, resp kmsg.Response) error {
 
 // do sends a request and waits for its answer. Nothing else may be outstanding.
 func (c *conn) do(req kmsg.Request, resp kmsg.Response) error {
+	return c.doWithin(req, resp, requestTimeout)
+}
+
+// doWithin is do with another limit than requestTimeout.
+func (c *conn) doWithin(req kmsg.Request, resp kmsg.Response, within time.Duration) error {
 	resp.SetVersion(req.GetVersion())
 	id := c.next
-	if err := c.write(req); err != nil {
+	if err := c.write(req, within); err != nil {
 		return err
 	}
 	return c.read(id, resp)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -13,142 +14,131 @@ import (
 )
 
 const (
-	fetchWaitMillis = 50
-	fetchBytes      = 8 << 20
+	fetchWaitMillis = 200
+	fetchTimeout    = 2 * time.Second
 	partitionBytes  = 256 << 10
 	// A consumer sometimes goes back by up to this many offsets when it connects anew.
 	rewind = 500
 )
 
-// consumer reads all partitions by assignment and keeps its positions over every failure.
+// consumer reads one partition by assignment and keeps its position over every failure.
 type consumer struct {
-	cfg     Config
-	process int
-	final   bool
-	rng     *rand.Rand
-	next    []int64
-	gone    []bool // partitions whose position is no longer in the log
+	cfg       Config
+	router    *Router
+	process   int
+	partition int32
+	final     bool
+	rng       *rand.Rand
+	next      int64
+	gone      bool // the position is no longer in the log, or what stands there cannot be read
 	// ends is nil until the end offsets are known at which the consumer may stop.
 	ends *atomic.Pointer[[]int64]
 }
 
-func newConsumer(cfg Config, process int, ends *atomic.Pointer[[]int64]) *consumer {
+func newConsumer(w *Workload, process int, partition int32) *consumer {
 	return &consumer{
-		cfg: cfg, process: process, final: process == finalConsumer, ends: ends,
-		rng:  rand.New(rand.NewPCG(cfg.Seed, uint64(process))),
-		next: make([]int64, cfg.Partitions), gone: make([]bool, cfg.Partitions),
+		cfg: w.cfg, router: w.Router, process: process, partition: partition, final: process == finalConsumer, ends: &w.ends,
+		rng: rand.New(rand.NewPCG(w.cfg.Seed, uint64(process)<<16|uint64(partition))),
 	}
 }
 
-// run reads until it has reached the ends, or ctx ends.
-func (c *consumer) run(ctx context.Context) error {
-	for p := range c.cfg.Partitions {
-		c.assign(p, 0)
-	}
-	for {
-		conn, err := dial(ctx, c.cfg.Addr)
-		if err != nil {
-			return err
+// run reads until it has reached the end, or ctx ends.
+func (c *consumer) run(ctx context.Context) {
+	c.assign(0)
+	for !c.done() && ctx.Err() == nil {
+		conn, route := c.router.leaderConn(ctx, c.partition)
+		if conn == nil {
+			return
 		}
-		for err == nil && !c.done() && ctx.Err() == nil {
-			err = c.fetch(conn)
+		stop := context.AfterFunc(ctx, conn.close)
+		var err error
+		for err == nil && !c.done() {
+			err = c.fetch(conn, route)
 		}
+		stop()
 		conn.close()
 		if c.done() {
-			return nil
+			return
 		}
-		if err := pause(ctx, retryPause); err != nil {
-			return err
+		c.router.Refresh()
+		if pause(ctx, retryPause) != nil {
+			return
 		}
-		if !c.final && c.rng.IntN(4) == 0 {
-			p := c.rng.Int32N(c.cfg.Partitions)
-			c.assign(p, max(0, c.next[p]-c.rng.Int64N(rewind)))
+		if !c.final && c.rng.IntN(8) == 0 {
+			c.assign(max(0, c.next-c.rng.Int64N(rewind)))
 		}
 	}
 }
 
 func (c *consumer) done() bool {
+	if c.gone {
+		return true
+	}
 	ends := c.ends.Load()
-	if ends == nil {
-		return false
-	}
-	for p, end := range *ends {
-		if c.next[p] < end && !c.gone[p] {
-			return false
-		}
-	}
-	return true
+	return ends != nil && c.next >= (*ends)[c.partition]
 }
 
-func (c *consumer) assign(p int32, offset int64) {
-	c.next[p] = offset
+func (c *consumer) assign(offset int64) {
+	c.next = offset
 	now := c.cfg.Recorder.Now()
 	c.cfg.Recorder.Record(history.Op{
-		Kind: history.Assign, Process: c.process, Partition: p, Status: history.OK, Start: now,
+		Kind: history.Assign, Process: c.process, Partition: c.partition, Status: history.OK, Start: now,
 		Offset: offset, HighWatermark: history.None, LogStart: history.None, Final: c.final,
 	})
 }
 
-// fetch makes one request for all partitions and records what came.
-func (c *consumer) fetch(conn *conn) error {
+var errMoved = errors.New("another broker leads")
+
+// fetch makes one request and records what came.
+func (c *consumer) fetch(conn *conn, route Route) error {
+	if now, _ := c.router.Route(c.partition); now.Epoch > route.Epoch {
+		return errMoved
+	}
 	req := kmsg.NewPtrFetchRequest()
 	req.SetVersion(12)
-	req.ReplicaID, req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.SessionEpoch = -1, fetchWaitMillis, 1, fetchBytes, -1
+	req.ReplicaID, req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.SessionEpoch = -1, fetchWaitMillis, 1, partitionBytes, -1
 	topic := kmsg.NewFetchRequestTopic()
 	topic.Topic = c.cfg.Topic
-	for p, next := range c.next {
-		if c.gone[p] {
-			continue
-		}
-		part := kmsg.NewFetchRequestTopicPartition()
-		part.Partition, part.FetchOffset, part.PartitionMaxBytes = int32(p), next, partitionBytes
-		part.CurrentLeaderEpoch, part.LastFetchedEpoch = -1, -1
-		topic.Partitions = append(topic.Partitions, part)
-	}
-	if len(topic.Partitions) == 0 {
-		return errors.New("every position is gone")
-	}
+	part := kmsg.NewFetchRequestTopicPartition()
+	part.Partition, part.FetchOffset, part.PartitionMaxBytes = c.partition, c.next, partitionBytes
+	part.CurrentLeaderEpoch, part.LastFetchedEpoch = route.Epoch, -1
+	topic.Partitions = append(topic.Partitions, part)
 	req.Topics = append(req.Topics, topic)
 	resp := kmsg.NewPtrFetchResponse()
 	start := c.cfg.Recorder.Now()
-	if err := conn.do(req, resp); err != nil {
+	if err := conn.doWithin(req, resp, fetchTimeout); err != nil {
 		return err
 	}
 	if err := errorOf(resp.ErrorCode); err != nil {
 		return err
 	}
-	for _, t := range resp.Topics {
-		for i := range t.Partitions {
-			if err := c.took(&t.Partitions[i], start); err != nil {
-				return err
-			}
-		}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 || resp.Topics[0].Partitions[0].Partition != c.partition {
+		return fmt.Errorf("%w to Fetch", errAnswer)
 	}
-	return nil
+	return c.took(&resp.Topics[0].Partitions[0], start, route)
 }
 
-// took records the answer for one partition and advances its position.
-func (c *consumer) took(part *kmsg.FetchResponseTopicPartition, start int64) error {
-	p := part.Partition
-	if p < 0 || p >= c.cfg.Partitions {
-		return fmt.Errorf("%w: partition %d", errAnswer, p)
-	}
+// took records an answer and advances the position.
+func (c *consumer) took(part *kmsg.FetchResponseTopicPartition, start int64, route Route) error {
 	op := history.Op{
-		Kind: history.Poll, Process: c.process, Partition: p, Status: history.OK, Start: start,
-		Offset: c.next[p], HighWatermark: part.HighWatermark, LogStart: part.LogStartOffset, Final: c.final,
+		Kind: history.Poll, Process: c.process, Partition: c.partition, Status: history.OK, Start: start, Node: route.Node, Epoch: route.Epoch,
+		Offset: c.next, HighWatermark: part.HighWatermark, LogStart: part.LogStartOffset, Final: c.final,
+	}
+	if part.CurrentLeader.LeaderID > 0 {
+		c.router.learn(c.partition, part.CurrentLeader.LeaderID, part.CurrentLeader.LeaderEpoch)
 	}
 	switch err := errorOf(part.ErrorCode); {
 	case errors.Is(err, codeOffsetOutOfRange):
 		op.Lost, op.Error, op.HighWatermark = true, err.Error(), history.None
-		c.gone[p] = true
+		c.gone = true
 		c.cfg.Recorder.Record(op)
 		return nil
 	case err != nil:
 		return err
 	}
-	entries, err := parseBatches(part.RecordBatches, p, c.next[p])
+	entries, err := parseBatches(part.RecordBatches, c.partition, c.next)
 	for _, e := range entries {
-		c.next[p] = e.offset + 1
+		c.next = e.offset + 1
 		if e.damaged {
 			op.Damaged = append(op.Damaged, e.offset)
 			continue
@@ -157,8 +147,8 @@ func (c *consumer) took(part *kmsg.FetchResponseTopicPartition, start int64) err
 	}
 	if err != nil {
 		op.Error = err.Error()
-		op.Damaged = append(op.Damaged, c.next[p])
-		c.gone[p] = true
+		op.Damaged = append(op.Damaged, c.next)
+		c.gone = true
 	}
 	c.cfg.Recorder.Record(op)
 	return nil

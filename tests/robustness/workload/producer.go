@@ -2,10 +2,8 @@ package workload
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,142 +12,148 @@ import (
 	"github.com/stelemq/stele/tests/robustness/history"
 )
 
-// batch is what a producer has issued and not resolved.
+// batch is what a producer has issued.
 type batch struct {
 	partition int32
 	values    []int64
 	seq       sequence
 	order     int64
 	start     int64 // of its first sending
+	process   int
+	attempts  int
+	resolved  bool
 }
 
-// producer is an idempotent producer with acks=all. Its batches of one partition are resolved in their order:
-// what fails with a retriable error is sent again together with everything behind it.
+// lane is the way of a producer's batches to one partition. They are resolved in their order: after a retriable
+// error everything unresolved is sent again, once nothing of this turn is outstanding, or at once to a new leader.
+type lane struct {
+	unresolved  []*batch // in the order of issue
+	order       int64
+	next        int32 // sequence number
+	turn        int
+	outstanding int
+	again       bool // everything unresolved must be sent again
+	notBefore   time.Time
+	link        *link // of this turn
+	route       Route
+}
+
+// restart gives up what is outstanding: its answers come late from now on.
+func (l *lane) restart() {
+	l.turn++
+	l.outstanding, l.link = 0, nil
+	l.again = len(l.unresolved) > 0
+}
+
+// producer is an idempotent producer with acks=all.
 type producer struct {
 	cfg     Config
 	process int
 	rng     *rand.Rand
 	values  *atomic.Int64 // hands out unique values
-	acked   *atomic.Int64
+	avail   *Availability
+	router  *Router
 
-	id    int64 // None before it has one
-	epoch int16
-	next  []int32 // sequence number per partition
-	order []int64
-	// unresolved batches, in the order of issue.
-	unresolved []*batch
+	id      int64 // history.None before it has one
+	epoch   int16
+	lanes   []lane
+	links   map[int32]*link
+	answers chan answer
 }
 
-func newProducer(cfg Config, process int, values, acked *atomic.Int64) *producer {
-	p := &producer{cfg: cfg, process: process, values: values, acked: acked}
-	p.rng = rand.New(rand.NewPCG(cfg.Seed, uint64(process)))
+func newProducer(w *Workload, process int) *producer {
+	p := &producer{
+		cfg: w.cfg, process: process, values: &w.values, avail: w.Availability, router: w.Router,
+		links: map[int32]*link{}, answers: make(chan answer, 1024),
+	}
+	p.rng = rand.New(rand.NewPCG(p.cfg.Seed, uint64(process)))
 	p.forget()
 	return p
 }
 
 // forget makes it a producer without an id.
 func (p *producer) forget() {
-	p.id, p.unresolved = history.None, nil
-	p.next, p.order = make([]int32, p.cfg.Partitions), make([]int64, p.cfg.Partitions)
+	p.id, p.lanes = history.None, make([]lane, p.cfg.Partitions)
 }
 
 // run produces until stop is closed and everything is resolved. When ctx ends, what is unresolved is unknown.
 func (p *producer) run(ctx context.Context, stop <-chan struct{}) {
+	defer func() {
+		for _, l := range p.links {
+			l.close()
+		}
+	}()
 	for {
-		c, err := dial(ctx, p.cfg.Addr)
-		if err != nil {
+		if p.id == history.None && !p.initialise(ctx) {
 			break
 		}
-		err = p.session(ctx, stop, c)
-		if err == nil {
+		if p.loop(ctx, stop) {
 			return
 		}
-		if pause(ctx, retryPause) != nil {
+		if ctx.Err() != nil {
 			break
 		}
 	}
-	for _, b := range p.unresolved {
-		p.record(b, history.Unknown, history.None, "the workload ended", false)
-	}
-}
-
-// answer is what came of one sending of a batch.
-type answer struct {
-	batch  *batch
-	code   int16
-	offset int64
-	err    error // the connection is broken
-}
-
-// sending is a request that waits for its answer.
-type sending struct {
-	batch *batch
-	id    int32
-}
-
-// session uses one connection. It returns nil when the producer has stopped and everything is resolved.
-func (p *producer) session(ctx context.Context, stop <-chan struct{}, c *conn) error {
-	if p.id == history.None {
-		if err := p.initialise(c); err != nil {
-			c.close()
-			return err
+	for i := range p.lanes {
+		for _, b := range p.lanes[i].unresolved {
+			p.record(b, history.Op{Status: history.Unknown, Offset: history.None, Error: "the workload ended"})
 		}
 	}
-	limit := int(p.cfg.Partitions) * p.cfg.InFlight // no more is ever outstanding
-	sent, answers := make(chan sending, limit), make(chan answer, limit)
-	var reader sync.WaitGroup
-	reader.Go(func() { readAnswers(c, sent, answers) })
-	defer func() {
-		c.close()
-		close(sent)
-		reader.Wait()
-	}()
+}
 
+// loop produces until it has stopped and everything is resolved, which it reports by true, or the broker has
+// forgotten it, or ctx ends.
+func (p *producer) loop(ctx context.Context, stop <-chan struct{}) bool {
 	tick := time.NewTicker(p.cfg.Pause)
 	defer tick.Stop()
-	outstanding, again, stopping := 0, true, false
+	stopping := false
 	for {
-		if again && outstanding == 0 {
-			for _, b := range p.unresolved {
-				if err := p.send(c, b, sent); err != nil {
-					return err
-				}
-			}
-			outstanding, again = len(p.unresolved), false
+		idle := true
+		for i := range p.lanes {
+			p.pump(ctx, int32(i))
+			idle = idle && len(p.lanes[i].unresolved) == 0
 		}
-		if stopping && len(p.unresolved) == 0 {
-			return nil
+		if stopping && idle {
+			return true
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return false
 		case <-stop:
 			stopping, stop = true, nil
 		case <-tick.C:
-			if stopping || again {
-				continue
+			if !stopping {
+				p.issue(ctx)
 			}
-			b := p.issue()
-			if b == nil {
-				continue
+		case a := <-p.answers:
+			if fatal := p.take(a); fatal {
+				return false
 			}
-			if err := p.send(c, b, sent); err != nil {
-				return err
-			}
-			outstanding++
-		case a := <-answers:
-			outstanding--
-			retry, err := p.settle(a)
-			if err != nil {
-				return err
-			}
-			again = again || retry
 		}
 	}
 }
 
-// initialise asks for a producer id.
-func (p *producer) initialise(c *conn) error {
+// initialise asks for a producer id, until it has one or ctx ends.
+func (p *producer) initialise(ctx context.Context) bool {
+	for {
+		for _, addr := range p.cfg.Bootstrap {
+			c, err := dialOnce(ctx, addr)
+			if err != nil {
+				continue
+			}
+			err = p.askID(c)
+			c.close()
+			if err == nil {
+				return true
+			}
+		}
+		if pause(ctx, retryPause) != nil {
+			return false
+		}
+	}
+}
+
+func (p *producer) askID(c *conn) error {
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.SetVersion(4)
 	req.ProducerID, req.ProducerEpoch, req.TransactionTimeoutMillis = -1, -1, 60_000
@@ -164,102 +168,163 @@ func (p *producer) initialise(c *conn) error {
 	return nil
 }
 
-// issue makes the next batch, or returns nil if no partition may have another one in flight.
-func (p *producer) issue() *batch {
+// issue makes the next batch and sends it, unless its partition may have no other one in flight.
+func (p *producer) issue(ctx context.Context) {
 	partition := p.rng.Int32N(p.cfg.Partitions)
+	l := &p.lanes[partition]
 	// Not the number of unresolved batches counts, but how far back the oldest of them lies: a broker knows only
 	// the last five, and the others may be there already.
-	oldest := slices.IndexFunc(p.unresolved, func(b *batch) bool { return b.partition == partition })
-	if oldest >= 0 && p.order[partition]-p.unresolved[oldest].order >= int64(p.cfg.InFlight) {
-		return nil
+	if len(l.unresolved) > 0 && l.order-l.unresolved[0].order >= int64(p.cfg.InFlight) {
+		return
 	}
 	n := 1 + p.rng.IntN(p.cfg.MaxBatch)
 	b := &batch{
-		partition: partition, order: p.order[partition], start: p.cfg.Recorder.Now(),
-		seq: sequence{p.id, p.epoch, p.next[partition]},
+		partition: partition, order: l.order, start: p.cfg.Recorder.Now(), process: p.process,
+		seq: sequence{p.id, p.epoch, l.next},
 	}
 	for range n {
 		b.values = append(b.values, p.values.Add(1))
 	}
-	p.order[partition]++
-	p.next[partition] += int32(n)
-	p.unresolved = append(p.unresolved, b)
-	return b
-}
-
-func (p *producer) send(c *conn, b *batch, sent chan<- sending) error {
-	req := kmsg.NewPtrProduceRequest()
-	req.SetVersion(9)
-	req.Acks, req.TimeoutMillis = -1, 5000
-	part := kmsg.NewProduceRequestTopicPartition()
-	part.Partition = b.partition
-	part.Records = appendBatch(nil, b.partition, b.values, b.seq, time.Now().UnixMilli())
-	req.Topics = []kmsg.ProduceRequestTopic{{Topic: p.cfg.Topic, Partitions: []kmsg.ProduceRequestTopicPartition{part}}}
-	id := c.next
-	if err := c.write(req); err != nil {
-		return err
+	l.order++
+	l.next += int32(n)
+	l.unresolved = append(l.unresolved, b)
+	if l.again || l.link == nil {
+		l.again = true // sent with the others
+		p.pump(ctx, partition)
+		return
 	}
-	sent <- sending{b, id}
-	return nil
+	p.send(l, b)
 }
 
-// readAnswers reads one answer for each sending, and ends with the connection.
-func readAnswers(c *conn, sent <-chan sending, answers chan<- answer) {
-	for s := range sent {
-		resp := kmsg.NewPtrProduceResponse()
-		resp.SetVersion(9)
-		a := answer{batch: s.batch, err: c.read(s.id, resp)}
-		if a.err == nil {
-			if len(resp.Topics) == 1 && len(resp.Topics[0].Partitions) == 1 && resp.Topics[0].Partitions[0].Partition == s.batch.partition {
-				a.code, a.offset = resp.Topics[0].Partitions[0].ErrorCode, resp.Topics[0].Partitions[0].BaseOffset
-			} else {
-				a.err = fmt.Errorf("%w to Produce: %+v", errAnswer, resp.Topics)
-			}
-		}
-		answers <- a
-		if a.err != nil {
-			return
-		}
+// pump follows the leader of a partition, and sends again what must be.
+func (p *producer) pump(ctx context.Context, partition int32) {
+	l := &p.lanes[partition]
+	route, _ := p.router.Route(partition)
+	if l.link != nil && (route.Node != l.route.Node || route.Addr != l.route.Addr) && route.Epoch > l.route.Epoch && route.Addr != "" {
+		l.restart() // another leader
+		l.notBefore = time.Time{}
+	}
+	if !l.again || l.outstanding > 0 || route.Addr == "" || time.Now().Before(l.notBefore) {
+		return
+	}
+	if l.link == nil || p.links[l.link.node] != l.link || l.link.node != route.Node {
+		l.link = p.linkTo(ctx, route)
+	}
+	l.route, l.again = route, false
+	l.turn++
+	for _, b := range l.unresolved {
+		p.send(l, b)
 	}
 }
 
-// settle resolves the batch of an answer. retry says that everything unresolved must be sent again; after an
-// error the connection must be given up.
-func (p *producer) settle(a answer) (retry bool, err error) {
-	if a.err != nil {
-		return false, a.err
+func (p *producer) linkTo(ctx context.Context, r Route) *link {
+	if l := p.links[r.Node]; l != nil {
+		if l.addr == r.Addr {
+			return l
+		}
+		p.drop(l)
+	}
+	// Of each turn of each partition no more is outstanding; late turns are bounded by what leaders change.
+	l := openLink(ctx, p, r.Node, r.Addr, 64*int(p.cfg.Partitions)*p.cfg.InFlight)
+	p.links[r.Node] = l
+	return l
+}
+
+func (p *producer) send(l *lane, b *batch) {
+	b.attempts++
+	select {
+	case l.link.out <- sending{batch: b, turn: l.turn, attempt: b.attempts, sent: time.Now()}:
+		l.outstanding++
+	default: // the broker takes nothing
+		p.drop(l.link)
+	}
+}
+
+// drop gives up a link: what was under way on it must be sent again.
+func (p *producer) drop(broken *link) {
+	if p.links[broken.node] == broken {
+		delete(p.links, broken.node)
+	}
+	broken.cancel() // its goroutines end by themselves
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		if l.link != broken {
+			continue
+		}
+		if l.outstanding > 0 {
+			p.avail.failed(int32(i))
+		}
+		l.restart()
+		l.notBefore = time.Now().Add(retryPause)
+	}
+	p.router.Refresh()
+}
+
+// take handles one answer. It reports true when the producer's id is of no more use.
+func (p *producer) take(a answer) (fatal bool) {
+	if a.batch == nil {
+		p.drop(a.link)
+		return false
+	}
+	b := a.batch
+	if b.process != p.process {
+		return false // of an earlier life
+	}
+	l := &p.lanes[b.partition]
+	late := a.turn != l.turn
+	if !late {
+		l.outstanding--
+	}
+	if a.hint != nil {
+		p.router.learn(b.partition, a.hint.LeaderID, a.hint.LeaderEpoch)
 	}
 	failed := code(a.code)
-	first := p.unresolved[slices.IndexFunc(p.unresolved, func(b *batch) bool { return b.partition == a.batch.partition })]
 	switch {
 	case failed == 0:
-		p.resolve(a.batch, a.offset)
-		return false, nil
+		p.resolve(l, a, a.offset)
+		return false
 	case failed == codeDuplicateSequenceNumber:
-		p.resolve(a.batch, history.None) // it is there; the broker no longer knows where
-		return false, nil
-	case failed == codeOutOfOrderSequence && first != a.batch:
-		return true, nil // one before it failed
-	case failed.retriable():
-		return true, nil
+		p.resolve(l, a, history.None) // it is there; the broker no longer knows where
+		return false
+	case late || b.resolved:
+		return false // what is under way now will tell
 	}
-	for _, b := range p.unresolved {
-		p.record(b, history.Unknown, history.None, failed.Error(), b == a.batch)
+	p.avail.failed(b.partition)
+	if failed.retriable() || failed == codeOutOfOrderSequence && l.unresolved[0] != b { // one before it failed
+		l.again = true
+		l.notBefore = time.Now().Add(retryPause)
+		p.router.Refresh()
+		return false
+	}
+	for i := range p.lanes {
+		for _, u := range p.lanes[i].unresolved {
+			p.record(u, history.Op{Status: history.Unknown, Offset: history.None, Error: failed.Error(), Lost: u == b, Node: a.link.node})
+		}
 	}
 	p.process += p.cfg.Producers
 	p.forget()
-	return false, failed
+	return true
 }
 
-func (p *producer) resolve(b *batch, offset int64) {
-	p.record(b, history.OK, offset, "", false)
-	p.unresolved = slices.DeleteFunc(p.unresolved, func(u *batch) bool { return u == b })
-	p.acked.Add(int64(len(b.values)))
+// resolve takes an acknowledgement, the first or a further one.
+func (p *producer) resolve(l *lane, a answer, offset int64) {
+	b := a.batch
+	if b.resolved {
+		p.record(b, history.Op{Kind: history.Echo, Status: history.OK, Offset: offset, Node: a.link.node})
+		return
+	}
+	b.resolved = true
+	p.record(b, history.Op{Status: history.OK, Offset: offset, Node: a.link.node})
+	l.unresolved = slices.DeleteFunc(l.unresolved, func(u *batch) bool { return u == b })
+	p.avail.acked(b.partition, len(b.values), a.sent, time.Duration(p.cfg.Recorder.Now()-b.start))
 }
 
-func (p *producer) record(b *batch, s history.Status, offset int64, why string, lost bool) {
-	p.cfg.Recorder.Record(history.Op{
-		Kind: history.Send, Process: p.process, Partition: b.partition, Status: s, Start: b.start, Error: why,
-		Values: b.values, Offset: offset, Order: b.order, HighWatermark: history.None, LogStart: history.None, Lost: lost,
-	})
+// record completes op with what is known of the batch.
+func (p *producer) record(b *batch, op history.Op) {
+	if op.Kind == "" {
+		op.Kind = history.Send
+	}
+	op.Process, op.Partition, op.Start, op.Values, op.Order, op.Attempts = b.process, b.partition, b.start, b.values, b.order, b.attempts
+	op.HighWatermark, op.LogStart = history.None, history.None
+	p.cfg.Recorder.Record(op)
 }

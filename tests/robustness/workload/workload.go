@@ -4,84 +4,62 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"sync/atomic"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Workload is a running workload. Its methods may be called concurrently, but Finish only once.
 type Workload struct {
+	Router       *Router
+	Availability *Availability
+
 	cfg    Config
 	cancel context.CancelFunc
 	stop   chan struct{}
 	values atomic.Int64
-	acked  atomic.Int64
 	ends   atomic.Pointer[[]int64]
 
-	producers, consumers sync.WaitGroup
-}
-
-// CreateTopic creates the topic of the workload and waits until its partitions have leaders.
-func CreateTopic(ctx context.Context, cfg Config) error {
-	c, err := dial(ctx, cfg.Addr)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	topic := kmsg.NewCreateTopicsRequestTopic()
-	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = cfg.Topic, cfg.Partitions, 1
-	if cfg.SegmentBytes > 0 {
-		topic.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: "segment.bytes", Value: new(strconv.Itoa(cfg.SegmentBytes))}}
-	}
-	req := kmsg.NewPtrCreateTopicsRequest()
-	req.SetVersion(5)
-	req.TimeoutMillis = 10_000
-	req.Topics = append(req.Topics, topic)
-	resp := kmsg.NewPtrCreateTopicsResponse()
-	if err := c.do(req, resp); err != nil {
-		return fmt.Errorf("create topic: %w", err)
-	}
-	if len(resp.Topics) != 1 {
-		return fmt.Errorf("create topic: %w: %d topics", errAnswer, len(resp.Topics))
-	}
-	if err := errorOf(resp.Topics[0].ErrorCode); err != nil {
-		return fmt.Errorf("create topic: %w", err)
-	}
-	_, err = endOffsets(ctx, cfg)
-	return err
+	producers, consumers, others sync.WaitGroup
 }
 
 // Start starts the producers and consumers. They end with Finish, or when ctx ends.
 func Start(ctx context.Context, cfg Config) *Workload {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &Workload{cfg: cfg, cancel: cancel, stop: make(chan struct{})}
+	w := &Workload{cfg: cfg, cancel: cancel, stop: make(chan struct{}), Router: newRouter(cfg), Availability: newAvailability(cfg.Partitions)}
+	w.others.Go(func() { w.Router.run(ctx) })
 	for i := range cfg.Producers {
-		p := newProducer(cfg, i, &w.values, &w.acked)
-		w.producers.Go(func() { p.run(ctx, w.stop) })
+		run := newProducer(w, i).run
+		if cfg.Acks != All {
+			run = newWeakProducer(w, i).run
+		}
+		w.producers.Go(func() { run(ctx, w.stop) })
 	}
-	for i := range cfg.Consumers {
-		c := newConsumer(cfg, firstConsumer+i, &w.ends)
-		// An error here means that ctx ended; what was not read then is found in the history.
-		w.consumers.Go(func() { _ = c.run(ctx) })
+	for p := range cfg.Partitions {
+		for i := range cfg.Consumers {
+			c := newConsumer(w, firstConsumer+i, p)
+			w.consumers.Go(func() { c.run(ctx) })
+		}
+		w.others.Go(func() { w.watch(ctx, p) })
 	}
 	return w
 }
 
 // Acked is the number of values acknowledged so far.
-func (w *Workload) Acked() int64 { return w.acked.Load() }
+func (w *Workload) Acked() int64 { return w.Availability.Acked() }
+
+var errUnread = errors.New("not everything was read")
 
 // Finish stops the producers, waits until their batches are resolved and the consumers have read everything, and
 // lets one more consumer read all from the start. When ctx ends before, it gives up and says so; what is
 // unresolved then is recorded as unknown.
 func (w *Workload) Finish(ctx context.Context) error {
+	defer w.others.Wait()
 	defer w.cancel()
 	stopOnEnd := context.AfterFunc(ctx, w.cancel)
 	defer stopOnEnd()
 	close(w.stop)
 	w.producers.Wait()
-	ends, err := endOffsets(ctx, w.cfg)
+	ends, err := w.endOffsets(ctx)
 	if err != nil {
 		w.cancel()
 		w.consumers.Wait()
@@ -89,66 +67,36 @@ func (w *Workload) Finish(ctx context.Context) error {
 	}
 	w.ends.Store(&ends)
 	w.consumers.Wait()
-	if err := newConsumer(w.cfg, finalConsumer, &w.ends).run(ctx); err != nil {
-		return fmt.Errorf("final reading: %w", err)
+	for p := range w.cfg.Partitions {
+		c := newConsumer(w, finalConsumer, p)
+		w.consumers.Go(func() { c.run(ctx) })
 	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("final reading: %w", err)
+	w.consumers.Wait()
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w within the time: %w", errUnread, ctx.Err())
 	}
 	return nil
 }
 
-var errNoOffset = errors.New("no offset for a partition")
-
-// endOffsets asks for the end of each partition, trying until ctx ends.
-func endOffsets(ctx context.Context, cfg Config) ([]int64, error) {
-	for {
-		c, err := dial(ctx, cfg.Addr)
-		if err != nil {
-			return nil, err
-		}
-		ends, err := listEnds(c, cfg)
-		c.close()
-		if err == nil {
-			return ends, nil
-		}
-		if stopped := pause(ctx, retryPause); stopped != nil {
-			return nil, fmt.Errorf("%w; last: %w", stopped, err)
-		}
-	}
-}
-
-func listEnds(c *conn, cfg Config) ([]int64, error) {
-	req := kmsg.NewPtrListOffsetsRequest()
-	req.SetVersion(6)
-	req.ReplicaID = -1
-	topic := kmsg.NewListOffsetsRequestTopic()
-	topic.Topic = cfg.Topic
-	ends := make([]int64, cfg.Partitions)
-	for p := range ends {
-		part := kmsg.NewListOffsetsRequestTopicPartition()
-		part.Partition, part.Timestamp, part.CurrentLeaderEpoch = int32(p), -1, -1
-		topic.Partitions = append(topic.Partitions, part)
-		ends[p] = -1
-	}
-	req.Topics = append(req.Topics, topic)
-	resp := kmsg.NewPtrListOffsetsResponse()
-	if err := c.do(req, resp); err != nil {
-		return nil, err
-	}
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			if err := errorOf(p.ErrorCode); err != nil {
-				return nil, err
+// endOffsets asks the leaders for the end of each partition, trying until ctx ends.
+func (w *Workload) endOffsets(ctx context.Context) ([]int64, error) {
+	ends := make([]int64, w.cfg.Partitions)
+	for p := range w.cfg.Partitions {
+		for {
+			c, route := w.Router.leaderConn(ctx, p)
+			if c == nil {
+				return nil, fmt.Errorf("partition %d: %w", p, ctx.Err())
 			}
-			if p.Partition >= 0 && p.Partition < cfg.Partitions {
-				ends[p.Partition] = p.Offset
+			end, err := listOffset(c, w.cfg.Topic, p, latest, route.Epoch)
+			c.close()
+			if err == nil {
+				ends[p] = end
+				break
 			}
-		}
-	}
-	for _, end := range ends {
-		if end < 0 {
-			return nil, errNoOffset
+			w.Router.Refresh()
+			if stopped := pause(ctx, retryPause); stopped != nil {
+				return nil, fmt.Errorf("partition %d: %w; last: %w", p, stopped, err)
+			}
 		}
 	}
 	return ends, nil

@@ -19,11 +19,12 @@ import (
 )
 
 var (
-	rounds = flag.Int("rounds", 0, "faults per scenario; 0: its own count")
-	scale  = flag.Float64("scale", 1, "share of each scenario's own count of faults")
-	seed   = flag.Uint64("seed", 0, "of all random choices; 0: from the clock")
-	nodes  = flag.Int("nodes", 3, "brokers of most scenarios; with 1 only what one can do")
-	binary = flag.String("broker", "", "the broker to try; empty: built from this tree")
+	rounds   = flag.Int("rounds", 0, "faults per scenario; 0: its own count")
+	scale    = flag.Float64("scale", 1, "share of each scenario's own count of faults")
+	seed     = flag.Uint64("seed", 0, "of all random choices; 0: from the clock")
+	nodes    = flag.Int("nodes", 3, "brokers of most scenarios; with 1 only what one can do")
+	clusters = flag.Bool("clusters", false, "also try clusters")
+	binary   = flag.String("broker", "", "the broker to try; empty: built from this tree")
 )
 
 // How long things may take.
@@ -90,6 +91,9 @@ func count(full, short int) int {
 // newScenario starts a cluster and the workloads on it, and waits until each partition has acknowledged something.
 func newScenario(t *testing.T, name string, o setup) *scenario {
 	t.Helper()
+	if o.nodes > 1 && !*clusters {
+		t.Skip("clusters are tried with -clusters")
+	}
 	s := &scenario{t: t, setup: o, seed: *seed}
 	if s.seed == 0 {
 		s.seed = uint64(time.Now().UnixNano())

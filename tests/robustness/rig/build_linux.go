@@ -10,6 +10,7 @@ import (
 	"testing"
 )
 
+//nolint:gochecknoglobals // one cache for the tests of a process
 var builds struct {
 	sync.Mutex
 	made map[string]string

@@ -26,6 +26,8 @@ func currentNamespace() (namespace, error) {
 }
 
 // home is the namespace of the tests. The first call comes before any thread leaves it.
+//
+//nolint:gochecknoglobals // a fact about the process
 var home = sync.OnceValues(currentNamespace)
 
 // newNamespace makes a namespace.

@@ -83,10 +83,7 @@ func (p *producer) run(ctx context.Context, stop <-chan struct{}) {
 			l.close()
 		}
 	}()
-	for {
-		if p.id == history.None && !p.initialise(ctx) {
-			break
-		}
+	for p.id != history.None || p.initialise(ctx) {
 		if p.loop(ctx, stop) {
 			return
 		}

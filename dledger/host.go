@@ -76,7 +76,9 @@ type Host struct {
 	admission    *admission
 	space        *spaceGuard
 	files        *commitlog.FileCache
-	proposals    chan *Partition // with something to propose; bounded by proposalsQueued
+	// lostCache: the machine went down since the last time, and with it what was not synced.
+	lostCache bool
+	proposals chan *Partition // with something to propose; bounded by proposalsQueued
 
 	ctx    context.Context //nolint:containedctx // the host's lifetime, ended by Close
 	cancel context.CancelFunc
@@ -163,7 +165,14 @@ func (h *Host) open() error {
 	if err := keepReserve(fsys, h.opts.Dir); err != nil {
 		return err
 	}
+	boot := machineBoot()
+	if h.lostCache, err = lostPageCache(fsys, h.opts.Dir, boot); err != nil {
+		return err
+	}
 	if err := h.recover(); err != nil {
+		return err
+	}
+	if err := writeBootFile(fsys, h.opts.Dir, bootFile{BootID: boot}); err != nil {
 		return err
 	}
 	h.db = newLogDB(h.journal, h.opts.Fatal, h.metrics)
@@ -176,6 +185,10 @@ func (h *Host) open() error {
 	h.tasks.Go(h.sweeper)
 	h.tasks.Go(h.flusher)
 	h.tasks.Go(h.expirer)
+	if h.lostCache {
+		h.tasks.Go(h.consult)
+	}
+	h.transport.Handle(callQuarantine, h.answerQuarantine)
 	return h.startMetadata()
 }
 
@@ -347,6 +360,9 @@ func (h *Host) Close() error {
 	}
 	for _, s := range h.recovered {
 		err = errors.Join(err, s.close())
+	}
+	if err == nil && h.db != nil {
+		err = writeBootFile(h.opts.FS, h.opts.Dir, bootFile{BootID: machineBoot(), Clean: true})
 	}
 	if h.unlock != nil {
 		err = errors.Join(err, h.unlock())

@@ -51,6 +51,8 @@ func (h *Host) start(spec PartitionSpec) (*Partition, error) {
 	}
 	if r := p.roster.Load(); r.voters() == 1 && r.members[0].replica == spec.Replica {
 		h.tasks.Go(func() { h.campaign(p) })
+	} else if p.fresh && spec.Replica == r.members[0].replica {
+		h.tasks.Go(func() { h.found(p) })
 	}
 	return p, nil
 }
@@ -204,6 +206,10 @@ func (h *Host) startShard(p *Partition) error {
 		ElectionRTT: electionTicks, HeartbeatRTT: heartbeatTick, IsNonVoting: spec.Join && (!known || !self.voter),
 	}
 	p.fresh = fresh && !spec.Join
+	if h.lostCache && !fresh && !spec.Config.Durable() && p.roster.Load().voters() > 1 {
+		p.quarantined.Store(true)
+		p.logger.Warn("the machine went down without a shutdown, and this topic does not sync what it acknowledges: the replica does not vote until it has caught up")
+	}
 	create := func(uint64, uint64) sm.IOnDiskStateMachine { return &partitionSM{p.shard} }
 	if err := h.nodes.StartOnDiskReplica(members, spec.Join && !started, create, c); err != nil {
 		return fmt.Errorf("start shard %d: %w", spec.Shard, err)
@@ -226,6 +232,24 @@ func (h *Host) campaign(p *Partition) {
 		closed, leads := p.closed, p.raftLeader == p.shard.key.replica
 		p.mu.Unlock()
 		if closed || leads {
+			return
+		}
+		h.campaignNow(p.spec.Shard, p.spec.Replica)
+		if !pause(h.ctx, wait) {
+			return
+		}
+	}
+}
+
+// found makes the first replica of a new group its leader without waiting for an election timeout, as soon as the others
+// are there. It gives up after a few attempts: each takes a term.
+func (h *Host) found(p *Partition) {
+	const attempts, wait = 8, 20 * time.Millisecond
+	for range attempts {
+		p.mu.Lock()
+		over := p.closed || p.raftLeader != 0
+		p.mu.Unlock()
+		if over {
 			return
 		}
 		h.campaignNow(p.spec.Shard, p.spec.Replica)

@@ -37,7 +37,7 @@ func (o observer) Stamp(m *pb.Message) (int64, bool) {
 		if p := o.h.partition(ShardID(m.ShardID)); p != nil {
 			return p.heartbeatOf(ReplicaID(m.To)), true
 		}
-	case pb.RequestVote, pb.RequestPreVote:
+	case pb.RequestVote, pb.RequestPreVote: // to stand for election is to vote for oneself
 		p := o.h.partition(ShardID(m.ShardID))
 		return 0, p == nil || !p.quarantined.Load()
 	default:
@@ -75,8 +75,9 @@ func (o observer) Received(node int32, m *pb.Message, stamp int64) bool {
 			p.logger.Error("entries from another node do not check; dropped", "node", node, "index", m.LogIndex+1)
 			return false
 		}
+		p.heardCommit(Index(m.Commit))
 	case pb.RequestVote, pb.RequestPreVote:
-		return !p.quarantined.Load()
+		return p.mayVoteFor(ReplicaID(m.From))
 	default:
 	}
 	return true

@@ -33,7 +33,9 @@ type Partition struct {
 	// quarantined: this replica may have lost entries that it had acknowledged, and neither votes nor stands for election
 	// until it has caught up.
 	quarantined atomic.Bool
-	fresh       bool         // a founder that has never voted
+	newest      atomic.Uint64 // the replica that may be voted for in quarantine all the same; 0 = none
+	fresh       bool          // a founder that has never voted
+	started     time.Time
 	raftNode    atomic.Int32 // node id of the Raft leader, -1 if unknown
 	pendingN    atomic.Int32 // appends and proposals that wait for something; 0 = the sweeper passes by
 	subs        subscribers
@@ -63,7 +65,7 @@ func newPartition(h *Host, spec PartitionSpec, s *shardLog) *Partition {
 	p := &Partition{
 		host: h, spec: spec, shard: s, bytes: newAdmission(partitionBytesMax),
 		logger:    h.logger.With("topic", spec.Topic, "partition", spec.Partition),
-		producers: make(map[int64]*queuedProducer),
+		producers: make(map[int64]*queuedProducer), started: time.Now(),
 	}
 	p.raftNode.Store(-1)
 	p.epoch.Store(int32(LeaderEpochOf(spec.Generation, s.hardNow().Term)))

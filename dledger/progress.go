@@ -21,6 +21,7 @@ type follower struct {
 	node  int32
 	voter bool
 	match Index // everything up to it is stored there; 0 = not known (any more)
+	taken Index // what Raft takes match to be: it never goes back in a term
 	asked int64 // when the newest heartbeat left that it has answered
 	heard int64 // when it was last heard
 	// caught is the newest moment of which it is known to have had the log's end of that moment.
@@ -125,7 +126,7 @@ func (p *Partition) heardFollower(from ReplicaID, t Term, match Index, asked int
 		rtt = time.Duration(now - asked)
 	}
 	more := match > f.match
-	f.match = max(f.match, match)
+	f.match, f.taken = max(f.match, match), max(f.taken, match)
 	switch {
 	case f.match >= end:
 		f.caught = now
@@ -155,9 +156,9 @@ func (p *Partition) forget(node int32) []pb.Message {
 		m := pb.Message{ShardID: uint64(p.spec.Shard), From: uint64(id), To: uint64(p.shard.key.replica), Term: uint64(g.term)}
 		m.Type = pb.Unreachable
 		out = append(out, m)
-		if f.match > first {
-			// As if it had refused what follows match: the leader sends the entry at match again, and the answer tells.
-			m.Type, m.Reject, m.LogIndex, m.Hint = pb.ReplicateResp, true, uint64(f.match), uint64(f.match-1)
+		if f.taken > first {
+			// As if it had refused what follows: the leader sends the last entry again, and the answer tells.
+			m.Type, m.Reject, m.LogIndex, m.Hint = pb.ReplicateResp, true, uint64(f.taken), uint64(f.taken-1)
 			out = append(out, m)
 		}
 		f.match = 0

@@ -132,6 +132,9 @@ func readMetadata(fsys vfs.FS, dir string) (id [16]byte, err error) {
 	return id, nil
 }
 
+// TopicID reads the topic's id from a partition's directory. Errors: fs.ErrNotExist, ErrUnsupportedVersion, *CorruptionError.
+func TopicID(fsys vfs.FS, dir string) ([16]byte, error) { return readMetadata(fsys, dir) }
+
 // checkMetadata holds partition.metadata against the topic's id, and writes it if it is absent. It
 // returns the id in force.
 func checkMetadata(fsys vfs.FS, dir string, want [16]byte) ([16]byte, error) {

@@ -101,7 +101,7 @@ func (p *Partition) enqueue(a *pendingAppend) ([]answer, error) {
 	if p.closed {
 		return nil, ErrClosed
 	}
-	if !p.isLeader.Load() {
+	if !p.isLeader.Load() || p.fenced() {
 		return nil, ErrNotLeader
 	}
 	if isr := p.isr.Load(); a.acks == AcksAll && isr != nil && len(*isr) < p.config.Load().MinInSyncReplicas {
@@ -228,6 +228,9 @@ func (p *Partition) submitLocked(pr *proposal) error {
 
 // answerLocked prepares the answer to a batch and to those that repeated it.
 func (p *Partition) answerLocked(a *pendingAppend, err error, due []answer) []answer {
+	if err == nil && a.acks != AcksNone && p.fenced() {
+		err = ErrTimeout // another generation may have begun without it
+	}
 	if a.done != nil {
 		res := AppendResult{BaseOffset: a.base, LogStartOffset: p.shard.log.LogStart(), Err: err}
 		if err != nil {

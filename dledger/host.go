@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lni/dragonboat/v4"
@@ -52,6 +53,10 @@ type Options struct {
 	ReservePercent int64
 	// ReplicaLagTimeMax is replica.lag.time.max.ms: how long a replica may be behind and still count as in sync; 0 = 30 s.
 	ReplicaLagTimeMax time.Duration
+	// ControllerLease is how long after it has heard the controller a leader may acknowledge in a topic that allows unclean
+	// election. The controller waits longer before it starts a generation (broker.session.timeout.ms). 0 = no such fence:
+	// for a node whose metadata has no other member.
+	ControllerLease time.Duration
 	// ProducerExpiry is how long an idempotent producer is remembered after its last batch; 0 = 24 h.
 	ProducerExpiry time.Duration
 	// Registerer takes the metrics; nil = nobody does.
@@ -76,6 +81,7 @@ type Host struct {
 	admission    *admission
 	space        *spaceGuard
 	files        *commitlog.FileCache
+	controllerAt atomic.Int64 // by monotonic()
 	// lostCache: the machine went down since the last time, and with it what was not synced.
 	lostCache bool
 	proposals chan *Partition // with something to propose; bounded by proposalsQueued
@@ -111,6 +117,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		proposals: make(chan *Partition, proposalsQueued), routes: make(map[ShardID]*Partition),
 		transport: o.Transport, registry: newRegistry(),
 	}
+	h.controllerAt.Store(-int64(o.ControllerLease) - 1) // not heard yet
 	h.metrics = newMetrics(h, o.Registerer)
 	h.ctx, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := h.open(); err != nil {

@@ -123,7 +123,12 @@ func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
 	}
 	var s *shardLog
 	switch {
+	case err == nil && succeeds(&spec, file):
+		return h.adopt(spec, dir, file)
 	case err == nil && file.Shard != spec.Shard:
+		if err := h.mayDiscard(&spec, dir, file); err != nil {
+			return nil, err
+		}
 		if err := h.discard(dir, shardKey{file.Shard, file.Replica}); err != nil {
 			return nil, err
 		}

@@ -29,11 +29,20 @@ const metadataFileName = "partition.metadata"
 func (h *Host) salvage(spec PartitionSpec, dir string, cause error) (*shardLog, error) {
 	h.logger.Error("replica is damaged; its readable prefix is served", "dir", dir, "error", cause)
 	h.metrics.corrupt.Inc()
-	key := shardKey{spec.Shard, spec.Replica}
-	found, err := h.remains(dir, key)
+	found, err := h.remains(dir, shardKey{spec.Shard, spec.Replica})
 	if err != nil {
 		return nil, err
 	}
+	if err := h.copyAside(dir, replicaFileName); err != nil && !notExist(err) {
+		return nil, err
+	}
+	return h.beginAnew(spec, dir, found, asideSuffix)
+}
+
+// beginAnew makes a Raft log of one voter whose log so far is the readable prefix of a directory's segments. What is there
+// of .raft files is set aside under a suffix.
+func (h *Host) beginAnew(spec PartitionSpec, dir string, found raftRemains, suffix string) (*shardLog, error) {
+	key := shardKey{spec.Shard, spec.Replica}
 	o := h.shardOptions(&spec)
 	end, epoch, logStart, err := h.readablePrefix(o, dir, found)
 	if err != nil {
@@ -41,13 +50,10 @@ func (h *Host) salvage(spec PartitionSpec, dir string, cause error) (*shardLog, 
 	}
 	hard := hardState{Vote: spec.Replica, Commit: found.index + 2, Term: found.term} // never an index that was in use
 	hard.Term = max(hard.Term, Term(epoch&(1<<generationShift-1))) + 1               //nolint:gosec // epochs are not negative
-	if err := h.copyAside(dir, replicaFileName); err != nil && !notExist(err) {
-		return nil, err
-	}
 	if err := h.writeSalvaged(spec, dir, hard, end, logStart); err != nil {
 		return nil, err
 	}
-	if err := h.setAsideWhere(dir, func(n string) bool { return strings.HasSuffix(n, ".raft") }); err != nil {
+	if err := h.setAsideWhere(dir, suffix, func(n string) bool { return strings.HasSuffix(n, ".raft") }); err != nil {
 		return nil, err
 	}
 	pending := &pendingShard{key: key, hard: hard, hasHard: true, sync: syncPoint{end.Segment, end.Pos}}
@@ -112,7 +118,7 @@ func (m *raftRemains) add(recs []entryRecord) {
 }
 
 // setAsideWhere renames the files for which want says so.
-func (h *Host) setAsideWhere(dir string, want func(name string) bool) error {
+func (h *Host) setAsideWhere(dir, suffix string, want func(name string) bool) error {
 	names, err := h.opts.FS.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("list %s: %w", dir, err)
@@ -121,7 +127,7 @@ func (h *Host) setAsideWhere(dir string, want func(name string) bool) error {
 		if !want(n) {
 			continue
 		}
-		if err := h.opts.FS.Rename(filepath.Join(dir, n), filepath.Join(dir, asideName(names, n))); err != nil {
+		if err := h.opts.FS.Rename(filepath.Join(dir, n), filepath.Join(dir, asideName(names, n, suffix))); err != nil {
 			return fmt.Errorf("set aside: %w", err)
 		}
 	}
@@ -131,11 +137,11 @@ func (h *Host) setAsideWhere(dir string, want func(name string) bool) error {
 	return nil
 }
 
-// asideName is a name for a damaged file that none has that was set aside before.
-func asideName(names []string, name string) string {
-	out := name + asideSuffix
+// asideName is a name for a file that none has that was set aside before.
+func asideName(names []string, name, suffix string) string {
+	out := name + suffix
 	for i := 1; slices.Contains(names, out); i++ {
-		out = fmt.Sprintf("%s.%d%s", name, i, asideSuffix)
+		out = fmt.Sprintf("%s.%d%s", name, i, suffix)
 	}
 	return out
 }
@@ -150,7 +156,7 @@ func (h *Host) readablePrefix(o shardOptions, dir string, found raftRemains) (co
 			// A closed segment: those behind it go aside, and it is the last one.
 			bad := filepath.Base(damage.Path)
 			moved := 0
-			err2 := h.setAsideWhere(dir, func(n string) bool {
+			err2 := h.setAsideWhere(dir, asideSuffix, func(n string) bool {
 				// partition.metadata is made again from the specification.
 				aside := strings.HasSuffix(bad, ".log") && strings.HasSuffix(n, ".log") && n > bad || n == bad && n == metadataFileName
 				if aside {
@@ -216,7 +222,7 @@ func (h *Host) copyAside(dir, name string) error {
 	if err != nil {
 		return fmt.Errorf("list %s: %w", dir, err)
 	}
-	return writeFileAtomic(h.opts.FS, dir, asideName(names, name), b)
+	return writeFileAtomic(h.opts.FS, dir, asideName(names, name, asideSuffix), b)
 }
 
 // writeSalvaged writes the replica.json of a Raft log that begins behind hard.Commit.

@@ -120,6 +120,9 @@ type LogConfig struct {
 	// FlushInterval is flush.ms: how often a relaxed partition is synced in the background; 0 = never.
 	FlushInterval     time.Duration
 	MinInSyncReplicas int
+	// UncleanLeaderElection is unclean.leader.election.enable: when the majority is gone the controller may start a new
+	// generation from any survivor. Its leader acknowledges nothing while it has not heard the controller (Host.HeardController).
+	UncleanLeaderElection bool
 }
 
 // Durable reports whether an acknowledged append has reached stable storage (flush.messages=1).

@@ -46,7 +46,12 @@ type Options struct {
 	// Transport reaches the other brokers, and is the Host's, too; the broker does not close it. nil: a
 	// node alone.
 	Transport *transport.Transport
-	Config    Config
+	// RaftAddress is where the other brokers reach this one, empty: nowhere. DirectoryID names its data directory, and
+	// MetadataReplica its replica of the metadata. They are registered.
+	RaftAddress     string
+	DirectoryID     string
+	MetadataReplica uint64
+	Config          Config
 	// Logger must not be nil.
 	Logger *slog.Logger
 	// Registerer takes the broker's metrics and Gatherer serves /metrics; nil: a registry of its own.
@@ -234,6 +239,7 @@ func (b *Broker) register(ctx context.Context, s *server, fail context.CancelCau
 	}
 	r, err := b.retryPropose(ctx, &metadata.RegisterBroker{
 		Node: b.opts.NodeID, Rack: b.opts.Config.Rack, Endpoints: s.endpoints(), Incarnation: newTopicID().String(), ClusterID: id,
+		RaftAddress: b.opts.RaftAddress, DirectoryID: b.opts.DirectoryID, MetadataReplica: metadata.ReplicaID(b.opts.MetadataReplica),
 	})
 	if err != nil {
 		if ctx.Err() == nil {

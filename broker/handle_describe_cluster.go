@@ -1,10 +1,14 @@
 package broker
 
 import (
+	"net"
+	"strconv"
+
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/stelemq/stele/broker/metadata"
 	"github.com/stelemq/stele/protocol"
 )
 
@@ -12,8 +16,8 @@ import (
 //
 // Behaviour: the brokers by the addresses of the listener that the client came in on.
 //
-// Version notes: v1 the client says which kind of endpoints it wants, brokers only here; v2 fenced
-// brokers if asked for.
+// Version notes: v1 the client says which kind of endpoints it wants: controllers are the same brokers by
+// their Raft addresses, for those who join; v2 fenced brokers if asked for.
 
 const (
 	endpointBrokers     = 1
@@ -23,17 +27,19 @@ const (
 func (k *call) describeCluster(req *kmsg.DescribeClusterRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeClusterResponse()
 	resp.EndpointType, resp.ControllerID = endpointBrokers, -1
-	if req.Version >= 1 && req.EndpointType != endpointBrokers {
-		code, text := protocol.UnsupportedEndpointType, fmt.Sprintf("Unsupported endpoint type %d", req.EndpointType)
-		if req.EndpointType == endpointControllers {
-			code, text = protocol.MismatchedEndpointType, "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
-		}
-		resp.ErrorCode, resp.ErrorMessage = k.code(code), &text
+	if req.Version >= 1 && req.EndpointType != endpointBrokers && req.EndpointType != endpointControllers {
+		text := fmt.Sprintf("Unsupported endpoint type %d", req.EndpointType)
+		resp.ErrorCode, resp.ErrorMessage = k.code(protocol.UnsupportedEndpointType), &text
 		return resp
 	}
 	image := k.b.opts.Metadata.Image()
 	resp.ClusterID = image.ClusterID()
 	resp.ControllerID = k.b.controllerID(image)
+	if req.Version >= 1 && req.EndpointType == endpointControllers {
+		resp.EndpointType = endpointControllers
+		resp.Brokers = raftEndpoints(image)
+		return resp
+	}
 	for _, br := range image.Brokers() {
 		e, ok := br.Endpoint(k.conn.listener.Name)
 		if !ok || br.Fenced && !req.IncludeFencedBrokers {
@@ -47,4 +53,20 @@ func (k *call) describeCluster(req *kmsg.DescribeClusterRequest) kmsg.Response {
 		resp.ClusterAuthorizedOperations = clusterOperations
 	}
 	return resp
+}
+
+// raftEndpoints are the brokers by the addresses at which they reach each other.
+func raftEndpoints(image *metadata.Image) []kmsg.DescribeClusterResponseBroker {
+	var out []kmsg.DescribeClusterResponseBroker
+	for _, br := range image.Brokers() {
+		host, portText, err := net.SplitHostPort(br.RaftAddress)
+		port, numErr := strconv.ParseUint(portText, 10, 16)
+		if err != nil || numErr != nil || br.Fenced {
+			continue
+		}
+		b := kmsg.NewDescribeClusterResponseBroker()
+		b.NodeID, b.Host, b.Port, b.Rack = br.Node, host, int32(port), rackOf(br)
+		out = append(out, b)
+	}
+	return out
 }

@@ -153,6 +153,11 @@ type sendOptions struct {
 // long as one goroutine makes them.
 func (l *link) send(msg kproto.Message, version int16, o sendOptions) {
 	c := &call{key: msg.ApiKey(), version: version, raw: o.raw, finish: o.finish}
+	l.exchange(c, o, func(id int32) error { return kproto.WriteRequest(l.conn, version, id, l.clientID, msg) })
+}
+
+// exchange writes a request by write, which is given its correlation id, and files the call for its answer.
+func (l *link) exchange(c *call, o sendOptions, write func(id int32) error) {
 	l.writeMu.Lock()
 	defer l.writeMu.Unlock()
 
@@ -171,13 +176,13 @@ func (l *link) send(msg kproto.Message, version int16, o sendOptions) {
 	l.mu.Unlock()
 
 	_ = l.conn.SetWriteDeadline(time.Now().Add(o.timeout))
-	err := kproto.WriteRequest(l.conn, version, c.id, l.clientID, msg)
+	err := write(c.id)
 	if err != nil {
 		// A request written in part cannot be followed by another one.
 		err = l.fail(fmt.Errorf("%w: write to %s: %w", ErrConnectionLost, l.addr, err))
 	}
 	if o.noAnswer {
-		o.finish(answer{version: version, err: err})
+		o.finish(answer{version: c.version, err: err})
 	}
 }
 

@@ -21,6 +21,8 @@ type configFlags struct {
 	file string
 	sets []string
 	port int
+	// flags that stand for a setting each
+	nodeID, peers, join string
 }
 
 func (f *configFlags) addFlags(flags *pflag.FlagSet, withFile bool) {
@@ -34,15 +36,41 @@ func (f *configFlags) addPort(flags *pflag.FlagSet) {
 	flags.IntVar(&f.port, "port", 0, "port of the Kafka listener (the host stays as set)")
 }
 
-// load reads the settings; a port replaces that of the only listener.
-func (f *configFlags) load(dev bool) (*config.Config, error) {
-	r := config.Request{File: f.file, Dev: dev}
+// addCluster adds the flags that make clusters.
+func (f *configFlags) addCluster(flags *pflag.FlagSet) {
+	flags.StringVar(&f.nodeID, "node-id", "", "node.id: `id` of this broker, unique in its cluster")
+	flags.StringVar(&f.peers, "peers", "", "cluster.peers: the brokers that found a cluster, `id@host:port,…`, the same on all of them")
+	flags.StringVar(&f.join, "join", "", "cluster.join: `host:port` of a broker of the cluster to join")
+}
+
+// overrides are what flags set.
+func (f *configFlags) overrides() ([]config.Override, error) {
+	var out []config.Override
 	for _, text := range f.sets {
 		o, err := config.ParseSet(text)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // says all
 		}
-		r.Overrides = append(r.Overrides, o)
+		out = append(out, o)
+	}
+	for _, o := range []config.Override{
+		{Key: "node.id", Value: f.nodeID, Where: "--node-id"},
+		{Key: "cluster.peers", Value: f.peers, Where: "--peers"},
+		{Key: "cluster.join", Value: f.join, Where: "--join"},
+	} {
+		if o.Value != "" {
+			out = append(out, o)
+		}
+	}
+	return out, nil
+}
+
+// load reads the settings; a port replaces that of the only listener.
+func (f *configFlags) load(dev bool) (*config.Config, error) {
+	r := config.Request{File: f.file, Dev: dev}
+	var err error
+	if r.Overrides, err = f.overrides(); err != nil {
+		return nil, err
 	}
 	c, err := config.Load(r)
 	if err != nil || f.port == 0 {

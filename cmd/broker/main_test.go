@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/stelemq/stele/broker/bootstrap"
 )
 
 // buffer is a bytes.Buffer that may be read while it is written.
@@ -280,12 +282,12 @@ func TestStart_LostMetaPropertiesIsWrittenAnew(t *testing.T) {
 	s := startServer(t, dir, "start")
 	first := clusterID(t, s.address)
 	s.stop()
-	if err := os.Remove(filepath.Join(dir, metaName)); err != nil {
+	if err := os.Remove(filepath.Join(dir, bootstrap.MetaName)); err != nil {
 		t.Fatal(err)
 	}
 	s = startServer(t, dir, "start")
 	s.stop()
-	if id, ok, err := readIdentity(dir); err != nil || !ok || id.clusterID != first {
+	if id, ok, err := bootstrap.ReadIdentity(dir); err != nil || !ok || id.ClusterID != first {
 		t.Errorf("identity %+v %v %v, want cluster %s", id, ok, err, first)
 	}
 }

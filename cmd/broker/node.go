@@ -14,8 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stelemq/stele/broker"
+	"github.com/stelemq/stele/broker/bootstrap"
 	"github.com/stelemq/stele/broker/metadata"
 	"github.com/stelemq/stele/dledger"
+	"github.com/stelemq/stele/dledger/transport"
 	"github.com/stelemq/stele/internal/config"
 	"github.com/stelemq/stele/internal/vfs"
 )
@@ -31,8 +33,11 @@ type node struct {
 
 	logger *slog.Logger
 	dir    string
-	id     identity
-	broker *broker.Broker
+	state  *bootstrap.State
+	// transport reaches the other brokers, which reach this one at raftAddress; empty: they cannot.
+	transport   *transport.Transport
+	raftAddress string
+	broker      *broker.Broker
 	// metrics are the broker's and its host's, for /metrics.
 	metrics *prometheus.Registry
 }
@@ -53,15 +58,28 @@ func (n *node) run(ctx context.Context) error {
 		return fmt.Errorf("log.dirs: %w", err)
 	}
 	n.dir = dir
-	if n.id, err = resolveIdentity(dir, n.config); err != nil {
+	if err := n.openState(); err != nil {
 		return err
 	}
+	err = n.connect(ctx)
+	return errors.Join(err, n.state.Close())
+}
+
+// live serves as the member of a cluster that this node is by now.
+func (n *node) live(ctx context.Context) error {
 	machine := metadata.NewMachine()
 	h, err := n.open(ctx, machine)
 	if err != nil {
 		return err
 	}
+	m := &bootstrap.Member{State: n.state, Transport: n.transport, Host: h, Machine: machine, Address: n.raftAddress, Logger: n.logger}
+	m.Serve()
+	watch, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); m.Run(watch) }()
 	err = n.serve(ctx, h, machine)
+	stop()
+	<-done
 	return errors.Join(err, h.Close())
 }
 
@@ -80,21 +98,19 @@ func (n *node) checkPorts() error {
 	return nil
 }
 
-// open opens the data directory, which it makes if it is not there.
+// open opens the host of the replicas.
 func (n *node) open(ctx context.Context, machine *metadata.Machine) (*dledger.Host, error) {
 	h, err := dledger.Open(ctx, dledger.Options{
-		Dir: n.dir, NodeID: n.id.nodeID, Logger: n.logger, StateMachine: broker.StateMachine(machine),
+		Dir: n.dir, NodeID: n.state.Identity().NodeID, Logger: n.logger, Transport: n.transport,
+		StateMachine: broker.StateMachine(machine), Metadata: n.metadataSpec(),
 		Fatal: n.fatal, JournalFileBytes: int64(n.config.JournalFileBytes), InFlightBytes: int64(n.config.InFlightBytes),
 		ReservePercent: n.config.ReservePercent, Registerer: n.metrics,
 	})
 	if errors.Is(err, vfs.ErrLocked) {
-		return nil, fmt.Errorf("%s is in use by another broker%s. Stop it, or set log.dirs to another directory", n.dir, lockHolder("/proc", filepath.Join(n.dir, ".lock")))
+		return nil, n.lockedError(filepath.Join(n.dir, ".lock"))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", n.dir, err)
-	}
-	if err := writeIdentity(n.dir, n.id); err != nil {
-		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
 }
@@ -108,10 +124,12 @@ func (n *node) fatal(err error) {
 func (n *node) serve(ctx context.Context, h *dledger.Host, machine *metadata.Machine) error {
 	b := thisBuild()
 	settings := brokerConfig(n.config)
-	settings.ClusterID = n.id.clusterID
+	id := n.state.Identity()
+	settings.ClusterID = id.ClusterID
 	var err error
 	n.broker, err = broker.New(broker.Options{
-		NodeID: n.id.nodeID, Listeners: listenersOf(n.config), Host: broker.DLedger(h), Metadata: machine, Config: settings,
+		NodeID: id.NodeID, Listeners: listenersOf(n.config), Host: broker.DLedger(h), Metadata: machine, Config: settings,
+		Transport: n.transport, RaftAddress: n.raftAddress, DirectoryID: id.DirectoryID, MetadataReplica: id.MetadataReplica,
 		Registerer: n.metrics, Gatherer: n.metrics, Logger: n.logger, Version: b.Version, Revision: b.Revision,
 	})
 	if err != nil {
@@ -141,15 +159,16 @@ func (n *node) serve(ctx context.Context, h *dledger.Host, machine *metadata.Mac
 
 // ready keeps the cluster's id, tells the service manager and whoever watches.
 func (n *node) ready(machine *metadata.Machine) error {
-	if id := machine.Image().ClusterID(); id != n.id.clusterID {
-		if n.id.clusterID != "" {
+	kept := n.state.Identity().ClusterID
+	if id := machine.Image().ClusterID(); id != kept {
+		if kept != "" {
 			return fmt.Errorf("%s holds the metadata of cluster %s, but %s names cluster %s. Restore the right directory, or set cluster.id=%s and remove %s",
-				n.dir, id, metaName, n.id.clusterID, id, metaName)
+				n.dir, id, bootstrap.MetaName, kept, id, bootstrap.MetaName)
 		}
-		n.id.clusterID = id
-		if err := writeIdentity(n.dir, n.id); err != nil {
-			return err
+		if err := n.state.SetCluster(id); err != nil {
+			return err //nolint:wrapcheck // says operation and path
 		}
+		n.transport.SetClusterID(id)
 	}
 	n.banner(n)
 	notify("READY=1")

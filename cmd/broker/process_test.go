@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stelemq/stele/broker/bootstrap"
 )
 
 // envAsProgram makes the test binary the program itself.
@@ -67,8 +69,8 @@ func (p *process) expect(t *testing.T, want string) {
 func TestProcess_TermKillAndRestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	p := startProcess(t, dir)
-	first, ok, err := readIdentity(dir)
-	if err != nil || !ok || first.clusterID == "" {
+	first, ok, err := bootstrap.ReadIdentity(dir)
+	if err != nil || !ok || first.ClusterID == "" {
 		t.Fatalf("identity %+v %v %v", first, ok, err)
 	}
 	if err := p.cmd.Process.Signal(syscall.SIGKILL); err != nil {
@@ -76,7 +78,7 @@ func TestProcess_TermKillAndRestart(t *testing.T) {
 	}
 	_ = p.cmd.Wait() // killed
 	p = startProcess(t, dir)
-	if again, _, err := readIdentity(dir); again != first {
+	if again, _, err := bootstrap.ReadIdentity(dir); again != first {
 		t.Errorf("after kill -9: %+v %v, before %+v", again, err, first)
 	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {

@@ -14,7 +14,9 @@ func newStart(s streams) *cobra.Command {
 defaults; see docs/config.md. The first SIGINT or SIGTERM lets requests in progress finish, a second one ends at once.`,
 		Example: `  broker start -c /etc/broker/broker.yaml
   broker start --set log.dirs=/srv/stele --set listeners=PLAINTEXT://:9092
-  broker start -c server.properties`,
+  broker start -c server.properties
+  broker start --node-id 1 --peers 1@10.0.0.1:9192,2@10.0.0.2:9192,3@10.0.0.3:9192   # the same peers on each
+  broker start --join 10.0.0.1:9192`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := f.load(false)
 			if err != nil {
@@ -26,6 +28,7 @@ defaults; see docs/config.md. The first SIGINT or SIGTERM lets requests in progr
 	}
 	f.addFlags(cmd.Flags(), true)
 	f.addPort(cmd.Flags())
+	f.addCluster(cmd.Flags())
 	return cmd
 }
 
@@ -43,6 +46,6 @@ func startBanner(n *node) {
 	if a := n.broker.HTTPAddr(); a != nil {
 		httpAddress = a.String()
 	}
-	n.logger.Info("serving", "version", thisBuild().Version, "node_id", n.id.nodeID, "cluster_id", n.id.clusterID,
+	n.logger.Info("serving", "version", thisBuild().Version, "node_id", n.state.Identity().NodeID, "cluster_id", n.state.Identity().ClusterID,
 		"listeners", strings.Join(addresses, ","), "http", httpAddress, "dir", n.config.LogDirs[0], "settings", strings.Join(set, " "))
 }

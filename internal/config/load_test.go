@@ -101,8 +101,13 @@ func TestLoad_EverySettingFromEverySource(t *testing.T) {
 		if text == "" {
 			text = "X"
 		}
-		if f.Key == "advertised.listeners" {
+		switch f.Key {
+		case "advertised.listeners":
 			text = "PLAINTEXT://h:9092"
+		case "cluster.peers":
+			text = "1@h:9192"
+		case "cluster.join":
+			text = "h:9192"
 		}
 		t.Run(f.Key, func(t *testing.T) {
 			c := load(t, Request{File: write(t, "b.yaml", f.Key+": "+yamlText(text)+"\n")})
@@ -208,13 +213,22 @@ func TestLoad_CrossField(t *testing.T) {
 		{"same address twice", "two listeners have the address :1", []string{"listeners=A://:1,B://:1"}},
 		{"no listener", "no listener is left", []string{"listeners="}},
 		{"two directories", "want exactly one directory, not 2", []string{"log.dirs=/a,/b"}},
-		{"min.insync above replicas", "acks=all could never be answered", []string{"min.insync.replicas=2"}},
-		{"replicas without brokers", "this version runs one", []string{"default.replication.factor=3"}},
+		{"min.insync above replicas", "acks=all could never be answered", []string{"min.insync.replicas=2", "default.replication.factor=1"}},
+		{"min.insync above the automatic replicas", "acks=all could never be answered", []string{"min.insync.replicas=4"}},
 		{"batch above request", "is above socket.request.max.bytes", []string{"message.max.bytes=2MiB", "socket.request.max.bytes=1MiB"}},
 		{"batch above segment", "would fit no segment", []string{"message.max.bytes=2MiB", "log.segment.bytes=1MiB"}},
 		{"http address", "want host:port", []string{"http.listen=8080"}},
-		{"voters", "names 2 brokers", []string{"controller.quorum.voters=1@a:1,2@b:1"}},
-		{"peers", "this version runs one broker", []string{"cluster.peers=1@a:1,2@b:1"}},
+		{"peers without ids", "want id@host:port", []string{"controller.quorum.voters=a:1,b:1"}},
+		{"peers without ports", "want host:port", []string{"cluster.peers=1@a,2@b"}},
+		{"peers nobody can dial", "nobody can dial", []string{"cluster.peers=1@0.0.0.0:9192"}},
+		{"peer named twice", "node 1 is named twice", []string{"cluster.peers=1@a:1,1@b:1,3@c:1"}},
+		{"address named twice", "a:1 is the address of two brokers", []string{"cluster.peers=1@a:1,2@a:1,3@c:1"}},
+		{"too many founders", "5 at most", []string{"cluster.peers=1@a:1,2@a:2,3@a:3,4@a:4,5@a:5,6@a:6,7@a:7"}},
+		{"not among the peers", "node.id is 4, but the brokers here are 1, 2, 3", []string{"cluster.peers=3@a:1,2@b:1,1@c:1", "node.id=4"}},
+		{"join without port", "want host:port", []string{"cluster.join=a"}},
+		{"cluster.listen", "want host:port, :port or auto", []string{"cluster.listen=a"}},
+		{"cluster.listen of clients", "brokers talk to each other on a port of their own", []string{"cluster.listen=127.0.0.1:9092", "listeners=PLAINTEXT://127.0.0.1:9092"}},
+		{"cluster.advertised.address", "nobody can dial", []string{"cluster.advertised.address=:9192"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if got := strings.Join(problems(t, Request{Overrides: set(row.set...)}), "\n"); !strings.Contains(got, row.want) {
@@ -231,6 +245,7 @@ func TestLoad_Warnings(t *testing.T) {
 	}{
 		{"advertised loopback", "would dial themselves", []string{"advertised.listeners=PLAINTEXT://localhost:9092"}},
 		{"temporary folder", "folder for temporary files", []string{"log.dirs=" + filepath.Join(os.TempDir(), "x")}},
+		{"even number of founders", "name an odd number", []string{"cluster.peers=1@a:1,2@b:1"}},
 		{"controller's listener", "there are no separate controllers", []string{"listeners=A://:1,CONTROLLER://:2", "controller.listener.names=CONTROLLER"}},
 	} {
 		c := load(t, Request{Overrides: set(row.set...)})

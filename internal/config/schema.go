@@ -28,7 +28,10 @@ type Settings struct {
 
 	NodeID          int32         `key:"node.id" alias:"broker.id" default:"auto" dev:"1" special:"auto=-1" min:"0" status:"A" doc:"Id of this broker, unique in its cluster and kept in the data directory. auto takes the kept one, else the number at the end of the host's name, else 1."`
 	ClusterID       string        `key:"cluster.id" default:"" status:"K" doc:"Id of the cluster. Empty: the one kept in the data directory, else a new one."`
-	Voters          []string      `key:"controller.quorum.voters" alias:"controller.quorum.bootstrap.servers" default:"" status:"A" doc:"For Kafka's files: may name this broker alone, since this version runs one."`
+	Peers           []string      `key:"cluster.peers" alias:"controller.quorum.voters" default:"" status:"A" doc:"The brokers that found the cluster, the same on all of them: id@host:port, several by commas; the ports are those of cluster.listen. Odd numbers, best 3. Empty: this broker founds a cluster of its own, which can grow. Later it only says where those brokers are."`
+	Join            string        `key:"cluster.join" default:"" doc:"Address of a broker of the cluster to join, host:port, its own or the one for clients; several by commas. Has no effect once joined."`
+	ClusterListen   string        `key:"cluster.listen" default:"auto" doc:"Where the other brokers connect (the Raft address), host:port. auto: the own entry of cluster.peers, else the first listener's host and its port + 100 (9092: 9192), else any free port, kept."`
+	ClusterAddress  string        `key:"cluster.advertised.address" default:"auto" doc:"The Raft address that the other brokers are told, host:port. auto: the own entry of cluster.peers, else the host that the first listener advertises."`
 	Rack            string        `key:"broker.rack" default:"" status:"K" doc:"Where this broker stands; answered in metadata so that clients can prefer what is near."`
 	LogDirs         []string      `key:"log.dirs" alias:"log.dir" default:"/var/lib/broker" dev:"./data" status:"A" doc:"The data directory: one. It is made on the first start; there is no format step."`
 	ShutdownTimeout time.Duration `key:"shutdown.timeout" default:"30s" min:"0s" doc:"How long a stopping broker lets requests in progress finish."`
@@ -77,6 +80,7 @@ type Settings struct {
 	ReservePercent      int64         `key:"storage.reject.percent" default:"5" dev:"1" min:"0" max:"50" doc:"Producers are refused, and readers served, while less than so many hundredths of the disk are free."`
 	PartitionMetricsMax int           `key:"metrics.partition.level.max" default:"2000" min:"0" doc:"Series per partition are exported while there are at most so many partitions."`
 
+	_ ignored `key:"controller.quorum.bootstrap.servers" doc:"names no node ids; see cluster.peers and cluster.join"`
 	_ ignored `key:"process.roles" doc:"every broker has all roles"`
 	_ ignored `key:"inter.broker.listener.name" doc:"brokers talk to each other on their own port"`
 	_ ignored `key:"listener.security.protocol.map" doc:"the protocol follows from the listener's name"`
@@ -109,8 +113,6 @@ type Settings struct {
 	_ ignored `key:"log.retention.*" doc:"nothing is deleted by age or size yet: watch the disk"`
 
 	_ refused `key:"zookeeper.*" doc:"there is no ZooKeeper here; remove it"`
-	_ refused `key:"cluster.peers" doc:"this version runs one broker; clusters come with a later one"`
-	_ refused `key:"cluster.join" doc:"this version runs one broker; clusters come with a later one"`
 	_ refused `key:"ssl.*" doc:"this version serves no TLS: it would listen in the clear; remove it, or put a TLS proxy in front"`
 	_ refused `key:"sasl.*" doc:"this version authenticates nobody; remove it, and let only trusted hosts reach the listeners"`
 	_ refused `key:"security.inter.broker.protocol" doc:"this version serves PLAINTEXT alone; remove it"`

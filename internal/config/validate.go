@@ -21,6 +21,7 @@ func validate(s *Settings, at func(string) string, dev bool) []Problem {
 	v.advertised()
 	v.dirs(dev)
 	v.replication()
+	v.cluster()
 	if s.HTTPListen != "" && !strings.EqualFold(s.HTTPListen, "off") {
 		if _, _, err := net.SplitHostPort(s.HTTPListen); err != nil {
 			v.fail("http.listen", "%q: want host:port, :port or off", s.HTTPListen)
@@ -133,13 +134,12 @@ func (v *validator) dirs(dev bool) {
 
 func (v *validator) replication() {
 	s := v.s
-	if len(s.Voters) > 1 {
-		v.fail("controller.quorum.voters", "names %d brokers, and this version runs one: each would be a cluster of its own", len(s.Voters))
+	const automatic = 3 // at most
+	rf := int32(s.ReplicationFactor)
+	if rf == 0 {
+		rf = automatic
 	}
-	if s.ReplicationFactor > 1 {
-		v.fail("default.replication.factor", "%d replicas need as many brokers, and this version runs one; use auto or 1", s.ReplicationFactor)
-	}
-	if rf := int32(max(s.ReplicationFactor, 1)); s.MinInSyncReplicas > rf {
+	if s.MinInSyncReplicas > rf {
 		v.fail("min.insync.replicas", "%d is above default.replication.factor (%d): acks=all could never be answered", s.MinInSyncReplicas, rf)
 	}
 }

@@ -56,6 +56,7 @@ func layers() []layer {
 		{"protocol", []string{"protocol/record", "internal/"}},
 		{"commitlog", []string{"protocol/record", "internal/"}},
 		{"dledger", []string{"commitlog", "protocol/record", "internal/", "dledger/"}},
+		{"broker/bootstrap", []string{"broker/metadata", "dledger", "dledger/", "protocol", "internal/"}},
 		{"broker/", []string{"protocol", "protocol/record", "internal/", "broker/"}},
 		{"broker", []string{"broker/", "protocol", "protocol/record", "dledger", "dledger/transport", "internal/"}},
 		{"client", []string{"client/", "protocol", "protocol/record", "internal/"}},

@@ -282,7 +282,7 @@ func (s *scenario) compareReplicas() {
 	s.t.Helper()
 	var dirs []string
 	for _, n := range s.c.Nodes {
-		dirs = append(dirs, n.Data)
+		dirs = append(dirs, n.Files)
 	}
 	result, err := replicas.Compare(dirs)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -289,14 +290,25 @@ func (d *Disk) unreadable(path string) bool {
 	return d.fault.ReadError != "" && strings.Contains(path, d.fault.ReadError)
 }
 
-// LosePower takes back what was not synced. keep, from 0 to 1, is the share of pages and directory operations that
-// reached the disk nevertheless. Nobody may use the disk meanwhile.
-func (d *Disk) LosePower(rng *rand.Rand, keep float64) error {
+// Loss says what of the unsynced a power failure takes.
+type Loss struct {
+	// Keep is the share of pages and directory operations that reached the disk nevertheless, from 0 to 1.
+	Keep float64
+	// Tear cuts kept pages off at a random sector: what follows in them is old.
+	Tear bool
+}
+
+// sectorBytes is what a disk writes as a whole.
+const sectorBytes = 512
+
+// LosePower takes back what was not synced. Nobody may use the disk meanwhile.
+func (d *Disk) LosePower(rng *rand.Rand, loss Loss) error {
+	keep := loss.Keep
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var all error
 	for ino, f := range d.files {
-		all = errors.Join(all, d.loseFile(f, rng, keep), f.f.Close())
+		all = errors.Join(all, d.loseFile(f, rng, loss), f.f.Close())
 		delete(d.files, ino)
 	}
 	cut := 0
@@ -321,30 +333,34 @@ func (d *Disk) LosePower(rng *rand.Rand, keep float64) error {
 }
 
 // loseFile brings one file to what stands on the disk.
-func (d *Disk) loseFile(f *file, rng *rand.Rand, keep float64) error {
+func (d *Disk) loseFile(f *file, rng *rand.Rand, loss Loss) error {
 	info, err := f.f.Stat()
 	if err != nil {
 		return err
 	}
 	size := f.size
-	if info.Size() < size && rng.Float64() < keep {
+	if info.Size() < size && rng.Float64() < loss.Keep {
 		size = info.Size() // the truncation has reached the disk
 	}
-	pages := make([]int64, 0, len(f.pages))
-	for n := range f.pages {
-		pages = append(pages, n)
-	}
-	slices.Sort(pages)
-	for _, n := range pages {
+	for _, n := range slices.Sorted(maps.Keys(f.pages)) {
 		p, from := f.pages[n], n*pageBytes
-		if now := info.Size() - from; now > 0 && !p.lost && rng.Float64() < keep {
-			size = max(size, from+min(now, pageBytes))
+		kept := int64(0)
+		if now := info.Size() - from; now > 0 && !p.lost && rng.Float64() < loss.Keep {
+			kept = min(now, pageBytes)
+			if loss.Tear && rng.IntN(2) == 0 {
+				kept = min(kept, sectorBytes*rng.Int64N(pageBytes/sectorBytes))
+			}
+		}
+		if kept > 0 {
+			size = max(size, from+kept)
+		}
+		if kept == pageBytes || kept > 0 && kept == info.Size()-from {
 			continue
 		}
 		d.stats.LostPages++
 		old := make([]byte, pageBytes)
 		copy(old, p.old)
-		if _, err := f.f.WriteAt(old, from); err != nil {
+		if _, err := f.f.WriteAt(old[kept:], from+kept); err != nil {
 			return err
 		}
 	}

@@ -104,7 +104,7 @@ func TestLosePower_OnlyWhatIsSyncedStays(t *testing.T) {
 		t.Fatal("what was done must be seen until the power fails")
 	}
 
-	must(t, d.LosePower(rand.New(rand.NewPCG(1, 1)), 0))
+	must(t, d.LosePower(rand.New(rand.NewPCG(1, 1)), Loss{}))
 	for name, want := range map[string]string{
 		"kept": "first kept", "changed": "first changed", "longer": "first longer", "cut": "first cut", "gone": "first gone",
 		"old": "first old", "new": "absent", "over": "first over", "into": "first into", "dir/a": "a", "later/b": "absent", "unnamed": "absent",
@@ -127,7 +127,7 @@ func TestLosePower_SyncedChangesStay(t *testing.T) {
 	write(t, in("a"), "second, longer", true)
 	must(t, os.Rename(in("b"), in("c")))
 	syncDir(t, at)
-	must(t, d.LosePower(rand.New(rand.NewPCG(1, 1)), 0))
+	must(t, d.LosePower(rand.New(rand.NewPCG(1, 1)), Loss{}))
 	if content(in("a")) != "second, longer" || content(in("b")) != "absent" || content(in("c")) != "b" {
 		t.Error(content(in("a")), content(in("b")), content(in("c")))
 	}
@@ -148,7 +148,7 @@ func TestLosePower_PagesAreLostOneByOne(t *testing.T) {
 		_, err = f.WriteAt(bytes.Repeat([]byte("b"), (pages+4)*pageBytes), 0)
 		must(t, err)
 		must(t, f.Close())
-		must(t, d.LosePower(rng, 0.5))
+		must(t, d.LosePower(rng, Loss{Keep: 0.5}))
 		text := content(path)
 		if len(text) < pages*pageBytes || len(text) > (pages+4)*pageBytes {
 			t.Fatalf("%d bytes", len(text))
@@ -174,6 +174,32 @@ func TestLosePower_PagesAreLostOneByOne(t *testing.T) {
 	}
 }
 
+// TestLosePower_TornPages: a torn page is new up to a sector and old from there.
+func TestLosePower_TornPages(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	d, at := mounted(t)
+	path, torn := filepath.Join(at, "f"), map[int]bool{}
+	for range 100 {
+		write(t, path, strings.Repeat("a", pageBytes), true)
+		syncDir(t, at)
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		must(t, err)
+		_, err = f.WriteAt(bytes.Repeat([]byte("b"), pageBytes), 0)
+		must(t, err)
+		must(t, f.Close())
+		must(t, d.LosePower(rng, Loss{Keep: 1, Tear: true}))
+		text := content(path)
+		n := strings.Count(text, "b")
+		if text != strings.Repeat("b", n)+strings.Repeat("a", pageBytes-n) || n%sectorBytes != 0 {
+			t.Fatalf("%d new bytes", n)
+		}
+		torn[n] = true
+	}
+	if len(torn) < 5 {
+		t.Errorf("torn only at %v", torn)
+	}
+}
+
 // TestFailSync_PagesStayLost: what a failed sync dropped does not reach the disk by a later one.
 func TestFailSync_PagesStayLost(t *testing.T) {
 	d, at := mounted(t)
@@ -193,7 +219,7 @@ func TestFailSync_PagesStayLost(t *testing.T) {
 		t.Error("what was written must be read back")
 	}
 	must(t, f.Close())
-	must(t, d.LosePower(rand.New(rand.NewPCG(1, 1)), 1))
+	must(t, d.LosePower(rand.New(rand.NewPCG(1, 1)), Loss{Keep: 1}))
 	if got := content(path); got != "first" {
 		t.Errorf("%q survived a failed sync", got)
 	}
@@ -248,7 +274,7 @@ func TestDisk_RandomOperationsAgainstAModel(t *testing.T) {
 			durable[i] = bytes.Clone(now[i])
 		case 5:
 			must(t, f.Close())
-			must(t, d.LosePower(rng, 0))
+			must(t, d.LosePower(rng, Loss{}))
 			for j := range files {
 				now[j] = bytes.Clone(durable[j])
 			}

@@ -65,6 +65,7 @@ func New(t testing.TB, o Options) *Cluster {
 		if err := os.Mkdir(n.Data, 0o755); err != nil {
 			t.Fatal(err)
 		}
+		n.Files = n.Data
 		if o.Mount != nil {
 			data, unmount, err := o.Mount(id, n.Data)
 			if err != nil {

@@ -20,7 +20,9 @@ type Node struct {
 	ID   int32
 	Host string // its address
 	Data string // the directory that the broker is given
-	Log  string // the file with the output of all its processes
+	// Files is where its files are: Data, or below what Options.Mount mounts there. Only for when it does not run.
+	Files string
+	Log   string // the file with the output of all its processes
 
 	c    *Cluster
 	port int
@@ -196,12 +198,12 @@ func (n *Node) Wipe() {
 	if n.Alive() {
 		n.c.t.Fatalf("node %d runs", n.ID)
 	}
-	entries, err := os.ReadDir(n.Data)
+	entries, err := os.ReadDir(n.Files)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		n.c.t.Fatal(err)
 	}
 	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(n.Data, e.Name())); err != nil {
+		if err := os.RemoveAll(filepath.Join(n.Files, e.Name())); err != nil {
 			n.c.t.Fatal(err)
 		}
 	}

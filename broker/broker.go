@@ -51,7 +51,10 @@ type Options struct {
 	RaftAddress     string
 	DirectoryID     string
 	MetadataReplica uint64
-	Config          Config
+	// Peers are addresses of other nodes that hold whatever the metadata says (cluster.peers); whoever
+	// makes the Transport sets them there.
+	Peers  map[int32]string
+	Config Config
 	// Logger must not be nil.
 	Logger *slog.Logger
 	// Registerer takes the broker's metrics and Gatherer serves /metrics; nil: a registry of its own.
@@ -99,8 +102,11 @@ type Broker struct {
 	produceCalls  sync.Pool
 	requestMemory *budget
 	partitions    *partitions
+	leaders       *leaderTable
+	announcer     *announcer
 	sessions      *fetchSessions
 	producerIDs   producerIDs
+	incarnation   string // differs for each start
 
 	ready   chan struct{}
 	drained chan struct{} // closed when shutting down: what waits gives its answer
@@ -144,7 +150,10 @@ func New(o Options) (*Broker, error) {
 		b.settings[o.Config.Settings[i].Name] = &o.Config.Settings[i]
 	}
 	b.running, b.stop = context.WithCancelCause(context.Background())
+	b.incarnation = newTopicID().String()
 	b.partitions = newPartitions(b)
+	b.leaders = newLeaderTable(b.now)
+	b.announcer = newAnnouncer(b)
 	b.producerIDs.b = b
 	b.buildAPIs()
 	if err := b.registerMetrics(); err != nil {
@@ -194,6 +203,12 @@ func (b *Broker) Run(ctx context.Context) error {
 	b.http.Store(h)
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
+	b.opts.Host.WatchLeadership(b.announcer.note)
+	defer b.opts.Host.WatchLeadership(nil)
+	if t := b.opts.Transport; t != nil {
+		t.Handle(callAnnounce, b.hearAnnouncement)
+	}
+	wg.Go(func() { b.announcer.run(background) })
 	wg.Go(func() { b.partitions.run(background) })
 	watch := b.opts.Metadata.Watch(func(metadata.Change) {
 		if err := b.opts.Metadata.Err(); err != nil {
@@ -238,7 +253,7 @@ func (b *Broker) register(ctx context.Context, s *server, fail context.CancelCau
 		id = newTopicID().String() // Kafka's form of a cluster id: a UUID
 	}
 	r, err := b.retryPropose(ctx, &metadata.RegisterBroker{
-		Node: b.opts.NodeID, Rack: b.opts.Config.Rack, Endpoints: s.endpoints(), Incarnation: newTopicID().String(), ClusterID: id,
+		Node: b.opts.NodeID, Rack: b.opts.Config.Rack, Endpoints: s.endpoints(), Incarnation: b.incarnation, ClusterID: id,
 		RaftAddress: b.opts.RaftAddress, DirectoryID: b.opts.DirectoryID, MetadataReplica: metadata.ReplicaID(b.opts.MetadataReplica),
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -23,6 +24,8 @@ type fakeHost struct {
 	proposeErr error
 	startErr   error
 	startGate  chan struct{} // StartPartition waits for it to be closed, if set
+	leadership func(dledger.ShardID)
+	controller int32 // node that leads the metadata; 0: this one
 }
 
 func newFakeHost() *fakeHost {
@@ -47,7 +50,7 @@ func (h *fakeHost) StartPartition(ctx context.Context, spec dledger.PartitionSpe
 	defer h.mu.Unlock()
 	l := h.logs[spec.Shard]
 	if l == nil {
-		l = &fakeLog{subs: map[int]chan<- struct{}{}, config: spec.Config}
+		l = &fakeLog{host: h, shard: spec.Shard, subs: map[int]chan<- struct{}{}, config: spec.Config, inLease: true}
 		l.leader = dledger.Leadership{Leader: 1, Epoch: 5, IsLeader: true, Voters: []int32{1}, ISR: []int32{1}}
 		h.logs[spec.Shard] = l
 	}
@@ -74,7 +77,28 @@ func (h *fakeHost) Propose(_ context.Context, command []byte) ([]byte, error) {
 	return h.machine.Apply(h.index, command), nil
 }
 
-func (h *fakeHost) IsController() bool { return true }
+func (h *fakeHost) IsController() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.controller == 0
+}
+
+func (h *fakeHost) Controller() (int32, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.controller == 0 {
+		return 1, true
+	}
+	return h.controller, h.controller > 0
+}
+
+func (h *fakeHost) WatchLeadership(f func(dledger.ShardID)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.leadership = f
+}
+
+func (h *fakeHost) PeerRTT() map[int32]time.Duration { return nil }
 
 // log returns the log of a partition once it has been started.
 func (h *fakeHost) log(t testing.TB, topic string, partition int) *fakeLog {
@@ -111,7 +135,15 @@ func eventually(t testing.TB, ok func() bool) {
 
 // fakeLog is a log of batches in memory.
 type fakeLog struct {
+	host  *fakeHost
+	shard dledger.ShardID
+
 	mu        sync.Mutex
+	inLease   bool
+	members   []dledger.Member
+	status    dledger.RaftStatus
+	changes   []string // of the membership, in words
+	changeErr error
 	batches   []record.Batch // stored, offsets patched
 	next      record.Offset
 	start     record.Offset
@@ -193,13 +225,80 @@ func (l *fakeLog) set(f func()) {
 
 func (l *fakeLog) notify() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, ch := range l.subs {
 		select {
 		case ch <- struct{}{}:
 		default:
 		}
 	}
+	l.mu.Unlock()
+	l.host.mu.Lock()
+	defer l.host.mu.Unlock()
+	if l.host.leadership != nil {
+		l.host.leadership(l.shard)
+	}
+}
+
+func (l *fakeLog) InLease() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.inLease && l.leader.IsLeader
+}
+
+func (l *fakeLog) Members() []dledger.Member {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.members)
+}
+
+func (l *fakeLog) Status() dledger.RaftStatus {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.status
+}
+
+func (l *fakeLog) Lags() map[int32]int64 { return nil }
+
+// change carries out a change of the membership unless told to fail.
+func (l *fakeLog) change(words string, f func()) error {
+	l.mu.Lock()
+	err := l.changeErr
+	if err == nil {
+		l.changes = append(l.changes, words)
+		f()
+	}
+	l.mu.Unlock()
+	l.notify()
+	return err
+}
+
+func (l *fakeLog) AddLearner(_ context.Context, id dledger.ReplicaID, node int32) error {
+	return l.change(fmt.Sprintf("add %d on %d", id, node), func() {
+		l.members = append(l.members, dledger.Member{Replica: id, Node: node})
+	})
+}
+
+func (l *fakeLog) Promote(_ context.Context, id dledger.ReplicaID) error {
+	return l.change(fmt.Sprintf("promote %d", id), func() {
+		for i := range l.members {
+			if l.members[i].Replica == id {
+				l.members[i].Voter = true
+			}
+		}
+	})
+}
+
+func (l *fakeLog) Remove(_ context.Context, id dledger.ReplicaID) error {
+	return l.change(fmt.Sprintf("remove %d", id), func() {
+		l.members = slices.DeleteFunc(l.members, func(m dledger.Member) bool { return m.Replica == id })
+	})
+}
+
+func (l *fakeLog) TransferLeadership(_ context.Context, node int32) error {
+	return l.change(fmt.Sprintf("transfer to %d", node), func() {
+		l.leader.Leader, l.leader.IsLeader = node, false
+		l.leader.Epoch++
+	})
 }
 
 func (l *fakeLog) SetConfig(c dledger.LogConfig) { l.set(func() { l.config = c }) }

@@ -98,7 +98,7 @@ func (k *call) topicPartitions(image *metadata.Image, t *metadata.Topic, first i
 	out.Topic, out.TopicID, out.IsInternal, out.AuthorizedOperations = &name, t.ID, metadata.InternalTopic(name), topicOperations
 	local := k.b.partitions.topic(t.ID)
 	for i := int(first); i < len(t.Partitions) && len(out.Partitions) < room; i++ {
-		s := standing(image, local, t, int32(i)) //nolint:gosec // bounded by the metadata
+		s := k.b.standing(image, local, t, int32(i)) //nolint:gosec // bounded by the metadata
 		out.Partitions = append(out.Partitions, kmsg.DescribeTopicPartitionsResponseTopicPartition{
 			ErrorCode: int16(s.code), Partition: int32(i), LeaderID: s.leader, LeaderEpoch: s.epoch, //nolint:gosec // bounded by the metadata
 			Replicas: s.replicas, ISR: s.isr, OfflineReplicas: s.offline,

@@ -9,7 +9,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/stelemq/stele/broker/metadata"
-	"github.com/stelemq/stele/dledger"
 	"github.com/stelemq/stele/protocol"
 )
 
@@ -137,7 +136,7 @@ func (k *call) describeTopic(image *metadata.Image, t *metadata.Topic, operation
 	local := k.b.partitions.topic(t.ID)
 	r.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
 	for i := range t.Partitions {
-		s := standing(image, local, t, int32(i)) //nolint:gosec // bounded by the metadata
+		s := k.b.standing(image, local, t, int32(i)) //nolint:gosec // bounded by the metadata
 		r.Partitions[i] = kmsg.MetadataResponseTopicPartition{
 			ErrorCode: int16(s.code), Partition: int32(i), Leader: s.leader, LeaderEpoch: s.epoch, //nolint:gosec // bounded by the metadata
 			Replicas: s.replicas, ISR: s.isr, OfflineReplicas: s.offline,
@@ -153,21 +152,29 @@ type partitionStanding struct {
 	replicas, isr, offline []int32
 }
 
-func standing(image *metadata.Image, local *localTopic, t *metadata.Topic, index int32) partitionStanding {
-	s := partitionStanding{replicas: t.Partitions[index].Nodes()}
-	l := dledger.Leadership{Leader: -1, Epoch: -1}
+// standing says how a partition stands by the newest that is known here.
+func (b *Broker) standing(image *metadata.Image, local *localTopic, t *metadata.Topic, index int32) partitionStanding {
+	p := &t.Partitions[index]
+	s := partitionStanding{replicas: p.Nodes()}
+	var here *partition
 	if local != nil {
-		if p := local.partition(index); p != nil {
-			l = p.leadership()
-		}
+		here = local.partition(index)
 	}
+	l := b.leaderOf(p.Shard, here)
 	s.leader, s.epoch, s.isr = l.Leader, int32(l.Epoch), l.ISR
+	alive := func(node int32) bool {
+		br, ok := image.Broker(node)
+		return ok && !br.Fenced
+	}
 	for _, node := range s.replicas {
-		if b, ok := image.Broker(node); !ok || b.Fenced {
+		if !alive(node) {
 			s.offline = append(s.offline, node)
 		}
 	}
-	if b, ok := image.Broker(l.Leader); !ok || b.Fenced {
+	if s.isr == nil { // nobody has said who is in sync: as far as is known all are that live
+		s.isr = slices.DeleteFunc(p.NodesIn(metadata.Voter), func(n int32) bool { return !alive(n) })
+	}
+	if !alive(l.Leader) {
 		s.leader, s.code = -1, protocol.LeaderNotAvailable
 	}
 	return s

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"time"
 
 	"github.com/stelemq/stele/dledger"
 	"github.com/stelemq/stele/protocol/record"
@@ -20,6 +21,13 @@ type Host interface {
 	Propose(ctx context.Context, command []byte) (result []byte, err error)
 	// IsController reports whether this node leads the metadata group.
 	IsController() bool
+	// Controller returns the node that leads the metadata group, as far as is known here.
+	Controller() (node int32, ok bool)
+	// WatchLeadership has f called when leader, epoch, in-sync replicas or membership of a partition here
+	// may have changed; nil ends it. f does not block and does not call the partition.
+	WatchLeadership(f func(dledger.ShardID))
+	// PeerRTT returns the round trip times to other nodes.
+	PeerRTT() map[int32]time.Duration
 }
 
 // PartitionLog is a replica of a partition as the handlers see it. All methods are safe for concurrent
@@ -28,6 +36,7 @@ type PartitionLog interface {
 	LogWriter
 	LogReader
 	LogState
+	LogMembership
 }
 
 // LogWriter is the part of a [PartitionLog] that appends.
@@ -57,9 +66,30 @@ type LogReader interface {
 type LogState interface {
 	Offsets() dledger.Offsets
 	Leadership() dledger.Leadership
+	// InLease reports whether this replica leads and nobody else can at this moment.
+	InLease() bool
 	// Subscribe sends on ch, without blocking, when the high watermark, the log start or the
 	// leadership changes, until cancel is called.
 	Subscribe(ch chan<- struct{}) (cancel func())
 	// Size is the number of bytes stored.
 	Size() int64
+}
+
+// LogMembership is the part of a [PartitionLog] that says and changes who replicates it. Changes are the
+// leader's, one at a time.
+type LogMembership interface {
+	// Members are the replicas by Raft's word.
+	Members() []dledger.Member
+	// Status is how the Raft group stands, on the leader with how far the others are.
+	Status() dledger.RaftStatus
+	// Lags are how many offsets each other replica lacks, by node; nil where this replica does not lead.
+	Lags() map[int32]int64
+	// AddLearner adds a replica that does not vote.
+	AddLearner(ctx context.Context, id dledger.ReplicaID, node int32) error
+	// Promote makes a learner a voter.
+	Promote(ctx context.Context, id dledger.ReplicaID) error
+	// Remove removes a replica for good; never the leader itself.
+	Remove(ctx context.Context, id dledger.ReplicaID) error
+	// TransferLeadership hands leadership to the voter on a node and waits until it has gone.
+	TransferLeadership(ctx context.Context, node int32) error
 }

@@ -32,19 +32,21 @@ func (b *Broker) lead(t *metadata.Topic, index, clientEpoch int32) (leading, pro
 	if index < 0 || int(index) >= len(t.Partitions) {
 		return leading{}, protocol.UnknownTopicOrPartition
 	}
-	local := b.partitions.topic(t.ID)
-	if local == nil {
-		return leading{}, protocol.NotLeaderOrFollower
+	shard := t.Partitions[index].Shard
+	p := b.partitions.find(t.ID, index)
+	l, code := leading{}, protocol.NotLeaderOrFollower
+	if p != nil && p.spec.Shard == dledger.ShardID(shard) {
+		l, code = leadLocal(p, clientEpoch)
 	}
-	return leadLocal(local, index, clientEpoch)
+	if code == protocol.NotLeaderOrFollower || code == protocol.FencedLeaderEpoch {
+		v := b.leaderOf(shard, p) // for the client, to go on there
+		l.leader.Leader, l.leader.Epoch = v.Leader, v.Epoch
+	}
+	return l, code
 }
 
-// leadLocal is lead for a topic already found.
-func leadLocal(local *localTopic, index, clientEpoch int32) (leading, protocol.Code) {
-	p := local.partition(index)
-	if p == nil {
-		return leading{}, protocol.NotLeaderOrFollower
-	}
+// leadLocal is lead for a replica of this node.
+func leadLocal(p *partition, clientEpoch int32) (leading, protocol.Code) {
 	l := leading{partition: p, log: p.open()}
 	if l.log == nil {
 		if p.failure.Load() != nil {

@@ -39,19 +39,6 @@ type partition struct {
 	removed  bool // mu guards
 }
 
-// expected reports whether the partition has no leader that serves yet and can be expected to get one in a
-// moment: it is being opened, or has been a moment ago.
-func (p *partition) expected(b *Broker) bool {
-	if p.failure.Load() != nil {
-		return false
-	}
-	l := p.leadership()
-	if l.Leader >= 0 && (l.IsLeader || l.Leader != b.opts.NodeID) {
-		return false
-	}
-	return p.open() == nil || b.now().UnixNano()-p.opened.Load() < int64(b.opts.Config.LeaderWait)
-}
-
 // open returns the log, nil while the partition is being opened.
 func (p *partition) open() PartitionLog {
 	if l := p.log.Load(); l != nil {
@@ -68,8 +55,7 @@ func (p *partition) leadership() dledger.Leadership {
 	return dledger.Leadership{Leader: -1, Epoch: -1}
 }
 
-// localTopic is a topic of which this node has replicas. A new one is made when its name, id or number
-// of partitions changes; the settings change in place.
+// localTopic is a topic of the metadata as this node knows it, whether it has replicas of it or not.
 type localTopic struct {
 	id       metadata.TopicID
 	name     string
@@ -77,6 +63,8 @@ type localTopic struct {
 	metrics  *topicMetrics
 	// partitions by index; nil where this node has no replica. Replaced when partitions are added.
 	partitions atomic.Pointer[[]*partition]
+	// grown is when the topic became known here or got partitions, in Unix nanoseconds.
+	grown atomic.Int64
 }
 
 func (t *localTopic) partition(index int32) *partition {
@@ -93,6 +81,7 @@ type partitions struct {
 
 	mu     sync.RWMutex
 	topics map[metadata.TopicID]*localTopic // mu guards
+	shards map[dledger.ShardID]*partition   // mu guards: those that run
 	count  int                              // mu guards: partitions on this node
 
 	dirtyMu sync.Mutex
@@ -105,14 +94,14 @@ type partitions struct {
 	work    chan struct{}
 
 	changedMu sync.Mutex
-	changed   chan struct{} // changedMu guards; closed and replaced when a partition has been opened
+	changed   chan struct{} // changedMu guards; closed and replaced by broadcast
 	opening   atomic.Int64  // partitions not yet opened, failed ones included
 	wg        sync.WaitGroup
 }
 
 func newPartitions(b *Broker) *partitions {
 	return &partitions{
-		b: b, topics: map[metadata.TopicID]*localTopic{}, dirty: map[metadata.TopicID]struct{}{},
+		b: b, topics: map[metadata.TopicID]*localTopic{}, shards: map[dledger.ShardID]*partition{}, dirty: map[metadata.TopicID]struct{}{},
 		wake: make(chan struct{}, 1), work: make(chan struct{}, partitionWorkers), changed: make(chan struct{}),
 	}
 }
@@ -179,7 +168,7 @@ func (ps *partitions) reconcile() {
 			ps.drop(id)
 		}
 	}
-	ps.announce()
+	ps.broadcast()
 }
 
 // follow makes a topic here what the metadata says.
@@ -215,6 +204,7 @@ func (ps *partitions) follow(image *metadata.Image, t *metadata.Topic) {
 		}
 	}
 	local.partitions.Store(&parts)
+	local.grown.Store(ps.b.now().UnixNano())
 	ps.mu.Lock()
 	ps.topics[t.ID] = local
 	ps.count += len(added)
@@ -333,6 +323,7 @@ func (ps *partitions) settle(ctx context.Context, p *partition) bool {
 	}
 	if p.unwanted {
 		p.log.Store(nil)
+		ps.forget(p)
 		if err := ps.b.opts.Host.DeletePartition(p.spec); err != nil && !errors.Is(err, dledger.ErrClosed) {
 			log.Error("partition could not be removed", "error", err)
 			return false
@@ -363,13 +354,41 @@ func (ps *partitions) settle(ctx context.Context, p *partition) bool {
 	p.failure.Store(nil)
 	p.opened.Store(ps.b.now().UnixNano())
 	p.log.Store(&l)
+	ps.mu.Lock()
+	ps.shards[p.spec.Shard] = p
+	ps.mu.Unlock()
 	ps.opening.Add(-1)
-	ps.announce()
+	ps.b.announcer.note(p.spec.Shard)
+	ps.broadcast()
 	return true
 }
 
-// announce wakes those who wait for partitions.
-func (ps *partitions) announce() {
+// forget takes a replica out of those that run.
+func (ps *partitions) forget(p *partition) {
+	ps.mu.Lock()
+	if ps.shards[p.spec.Shard] == p {
+		delete(ps.shards, p.spec.Shard)
+	}
+	ps.mu.Unlock()
+	ps.b.announcer.note(p.spec.Shard)
+}
+
+// shard returns the replica of a shard that runs here, or nil.
+func (ps *partitions) shard(s dledger.ShardID) *partition {
+	ps.mu.RLock()
+	defer ps.mu.RUnlock()
+	return ps.shards[s]
+}
+
+// running returns all replicas that run here.
+func (ps *partitions) running() []*partition {
+	ps.mu.RLock()
+	defer ps.mu.RUnlock()
+	return slices.Collect(maps.Values(ps.shards))
+}
+
+// broadcast wakes those who wait for partitions to be opened, or to get leaders.
+func (ps *partitions) broadcast() {
 	ps.changedMu.Lock()
 	close(ps.changed)
 	ps.changed = make(chan struct{})
@@ -401,61 +420,31 @@ func (ps *partitions) snapshot() []*localTopic {
 func (ps *partitions) awaitLeaders(ctx context.Context, topics []metadata.TopicID, atMost time.Duration) {
 	timer := time.NewTimer(min(atMost, ps.b.opts.Config.LeaderWait))
 	defer timer.Stop()
-	woken := make(chan struct{}, 1)
 	for {
-		opened := ps.changes()
-		missing, cancel := ps.watchLeaderless(topics, woken)
-		over := missing == 0
-		if !over {
-			select {
-			case <-opened:
-			case <-woken:
-			case <-timer.C:
-				over = true
-			case <-ctx.Done():
-				over = true
-			case <-ps.b.drained:
-				over = true
-			}
+		changed := ps.changes()
+		if !ps.anyExpected(topics) {
+			return
 		}
-		cancel()
-		if over {
+		select {
+		case <-changed:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		case <-ps.b.drained:
 			return
 		}
 	}
 }
 
-// watchLeaderless counts the partitions whose leader is expected, and has woken signalled when one changes.
-func (ps *partitions) watchLeaderless(topics []metadata.TopicID, woken chan struct{}) (missing int, cancel func()) {
-	var cancels []func()
+func (ps *partitions) anyExpected(topics []metadata.TopicID) bool {
 	image := ps.b.opts.Metadata.Image()
 	for _, id := range topics {
-		t, ok := image.TopicByID(id)
-		if !ok {
-			continue
-		}
-		for i := range t.Partitions {
-			if _, mine := t.Partitions[i].ReplicaOn(ps.b.opts.NodeID); !mine {
-				continue
-			}
-			p := ps.find(id, int32(i)) //nolint:gosec // bounded by the metadata
-			var stop func()
-			if l := openLog(p); l != nil {
-				stop = l.Subscribe(woken)
-			}
-			if p == nil || p.expected(ps.b) {
-				missing++
-			}
-			if stop != nil {
-				cancels = append(cancels, stop)
-			}
+		if t, ok := image.TopicByID(id); ok && ps.leaderExpected(t) {
+			return true
 		}
 	}
-	return missing, func() {
-		for _, stop := range cancels {
-			stop()
-		}
-	}
+	return false
 }
 
 // find returns a partition of this node, nil while it is not known here.
@@ -466,13 +455,25 @@ func (ps *partitions) find(id metadata.TopicID, index int32) *partition {
 	return nil
 }
 
-// leaderExpected reports whether a partition of the topic on this node will have a leader in a moment.
+// leaderExpected reports whether a partition of the topic has no leader that serves yet and can be expected to
+// get one in a moment: it is being opened, or has become known a moment ago.
 func (ps *partitions) leaderExpected(t *metadata.Topic) bool {
+	local := ps.topic(t.ID)
+	if local == nil {
+		return true
+	}
+	parts := *local.partitions.Load()
+	if len(parts) < len(t.Partitions) {
+		return true
+	}
+	now, wait := ps.b.now().UnixNano(), int64(ps.b.opts.Config.LeaderWait)
+	young := now-local.grown.Load() < wait
 	for i := range t.Partitions {
-		if _, mine := t.Partitions[i].ReplicaOn(ps.b.opts.NodeID); !mine {
+		p := parts[i]
+		if p != nil && p.failure.Load() != nil || ps.b.leaderOf(t.Partitions[i].Shard, p).Serves {
 			continue
 		}
-		if p := ps.find(t.ID, int32(i)); p == nil || p.expected(ps.b) { //nolint:gosec // bounded by the metadata
+		if young || p != nil && (p.open() == nil || now-p.opened.Load() < wait) {
 			return true
 		}
 	}

@@ -83,8 +83,9 @@ type Host struct {
 	files        *commitlog.FileCache
 	controllerAt atomic.Int64 // by monotonic()
 	// lostCache: the machine went down since the last time, and with it what was not synced.
-	lostCache bool
-	proposals chan *Partition // with something to propose; bounded by proposalsQueued
+	lostCache  bool
+	proposals  chan *Partition // with something to propose; bounded by proposalsQueued
+	leadership atomic.Pointer[func(ShardID)]
 
 	ctx    context.Context //nolint:containedctx // the host's lifetime, ended by Close
 	cancel context.CancelFunc

@@ -28,6 +28,7 @@ func (p *Partition) leader(t Term, r ReplicaID) {
 	p.mu.Unlock()
 	p.deliver(due)
 	p.subs.notify()
+	p.noteLeadership()
 	p.host.metrics.leaderChanges.Inc()
 }
 
@@ -40,6 +41,7 @@ func (p *Partition) establishLocked() {
 	p.sequence = 0
 	p.refreshISR()
 	p.isLeader.Store(true)
+	p.noteLeadership()
 	p.logger.Info("leading", "leader_epoch", p.epoch.Load(), "high_watermark", p.hw.Load())
 }
 
@@ -259,6 +261,7 @@ func (p *Partition) watchISR() {
 	p.logger.Info("in-sync replicas", "isr", *p.isr.Load())
 	p.acknowledge()
 	p.subs.notify()
+	p.noteLeadership()
 }
 
 // sweep answers what has waited too long, and proposes again what Raft dropped.
@@ -325,4 +328,5 @@ func (p *Partition) close() {
 	p.mu.Unlock()
 	p.deliver(due)
 	p.subs.notify()
+	p.noteLeadership()
 }

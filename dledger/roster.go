@@ -95,6 +95,7 @@ func (p *Partition) refreshRoster() {
 	p.learners.Store(&learners)
 	p.progress.follow(r, p.shard.key.replica)
 	p.noteStrict()
+	p.noteLeadership()
 }
 
 // founders are the first voters; a replica that was added later learns the membership from the log.

@@ -23,8 +23,12 @@ type Options struct {
 	Config func(*broker.Config)
 	// DLedger changes the options of the log.
 	DLedger func(*dledger.Options)
+	// Broker changes the broker's options.
+	Broker func(*broker.Options)
 	// Logger takes the broker's and the log's messages; nil: nobody does.
 	Logger *slog.Logger
+
+	change func(*dledger.Options, *broker.Options)
 }
 
 // Broker is a broker with its logs, in this process, on a loopback port.
@@ -47,11 +51,31 @@ func Start(t testing.TB, o Options) *Broker {
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}
+	b := open(t, o)
+	select {
+	case <-b.Ready():
+	case <-time.After(startTimeout):
+		t.Fatalf("broker is not ready after %s", startTimeout)
+	}
+	return b
+}
+
+// open runs a broker and does not wait.
+func open(t testing.TB, o Options) *Broker {
+	t.Helper()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	machine := metadata.NewMachine()
 	ledger := dledger.Options{Dir: o.Dir, NodeID: 1, Logger: o.Logger, StateMachine: broker.StateMachine(machine)}
+	options := broker.Options{
+		NodeID: 1, Listeners: []broker.Listener{{Name: "PLAINTEXT", Address: "127.0.0.1:0"}},
+		Metadata: machine, Config: broker.DefaultConfig(), Logger: o.Logger,
+	}
+	options.Config.ShutdownTimeout = 5 * time.Second
+	if o.change != nil {
+		o.change(&ledger, &options)
+	}
 	if o.DLedger != nil {
 		o.DLedger(&ledger)
 	}
@@ -59,15 +83,14 @@ func Start(t testing.TB, o Options) *Broker {
 	if err != nil {
 		t.Fatalf("open log: %v", err)
 	}
-	config := broker.DefaultConfig()
-	config.ShutdownTimeout = 5 * time.Second
+	options.Host = broker.DLedger(host)
 	if o.Config != nil {
-		o.Config(&config)
+		o.Config(&options.Config)
 	}
-	b, err := broker.New(broker.Options{
-		NodeID: 1, Listeners: []broker.Listener{{Name: "PLAINTEXT", Address: "127.0.0.1:0"}},
-		Host: broker.DLedger(host), Metadata: machine, Config: config, Logger: o.Logger,
-	})
+	if o.Broker != nil {
+		o.Broker(&options)
+	}
+	b, err := broker.New(options)
 	if err != nil {
 		t.Fatalf("new broker: %v", errors.Join(err, host.Close()))
 	}
@@ -75,18 +98,17 @@ func Start(t testing.TB, o Options) *Broker {
 	go func() { ran <- b.Run(context.Background()) }()
 	running := &Broker{Broker: b, Host: host, Metadata: machine, Dir: o.Dir}
 	running.stop = sync.OnceValue(func() error {
-		return errors.Join(b.Close(), <-ran, host.Close())
+		err := errors.Join(b.Close(), <-ran, host.Close())
+		if ledger.Transport != nil {
+			err = errors.Join(err, ledger.Transport.Close())
+		}
+		return err
 	})
 	t.Cleanup(func() {
 		if err := running.stop(); err != nil {
 			t.Errorf("stop broker: %v", err)
 		}
 	})
-	select {
-	case <-b.Ready():
-	case <-time.After(startTimeout):
-		t.Fatalf("broker is not ready after %s", startTimeout)
-	}
 	return running
 }
 

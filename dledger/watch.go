@@ -1,0 +1,75 @@
+package dledger
+
+import "github.com/stelemq/stele/protocol/record"
+
+// Member is a replica of a partition by Raft's word.
+type Member struct {
+	Replica ReplicaID
+	Node    int32
+	Voter   bool
+}
+
+// Members returns who belongs to the partition as far as the log here tells, by replica id.
+func (p *Partition) Members() []Member {
+	r := p.roster.Load()
+	out := make([]Member, len(r.members))
+	for i, m := range r.members {
+		out[i] = Member{m.replica, m.node, m.voter}
+	}
+	return out
+}
+
+// Lags returns how many offsets each other replica lacks, by node, where that is known; nil where this replica does not lead.
+func (p *Partition) Lags() map[int32]int64 {
+	if !p.isLeader.Load() {
+		return nil
+	}
+	end := p.shard.log.End().Next
+	g := &p.progress
+	matches := make(map[int32]Index)
+	g.mu.Lock()
+	for _, f := range g.followers {
+		if f.match > 0 {
+			matches[f.node] = f.match
+		}
+	}
+	g.mu.Unlock()
+	out := make(map[int32]int64, len(matches))
+	for node, match := range matches {
+		if at, ok := p.shard.offsetBehind(match); ok {
+			out[node] = max(int64(end-at), 0)
+		}
+	}
+	return out
+}
+
+// offsetBehind is the offset that follows what the entries up to index hold.
+func (s *shardLog) offsetBehind(i Index) (record.Offset, bool) {
+	s.mu.Lock() // what is looked up may be kept
+	defer s.mu.Unlock()
+	if i <= s.file.Index {
+		return s.file.Next, i == s.file.Index
+	}
+	r, err := s.recordLocked(i)
+	if err != nil {
+		return 0, false
+	}
+	return r.next, true
+}
+
+// WatchLeadership has f called when leader, epoch, in-sync replicas or membership of a partition here may have changed,
+// and when a partition stops. There is one watcher; nil ends it. f must not block, and must not call the partition.
+func (h *Host) WatchLeadership(f func(ShardID)) {
+	if f == nil {
+		h.leadership.Store(nil)
+		return
+	}
+	h.leadership.Store(&f)
+}
+
+// noteLeadership tells the watcher.
+func (p *Partition) noteLeadership() {
+	if f := p.host.leadership.Load(); f != nil {
+		(*f)(p.spec.Shard)
+	}
+}

@@ -3,6 +3,7 @@
 //
 //	go run ./bench/replication -partitions 8 -bytes 1024,16384,131072,1048576 -duration 3s [-durable]
 //	go run ./bench/replication -partitions 1 -kills 20     # time from SIGKILL of the leader to the next commit elsewhere
+//	go run ./bench/replication -partitions 1000 -restart   # time from start to leaders, after SIGKILL of all
 //	go run ./bench/replication -partitions 1000 -idle 20s  # CPU and memory of each process at rest
 package main
 
@@ -26,6 +27,7 @@ type options struct {
 	duration, idle    time.Duration
 	durable           bool
 	kills             int
+	restart           bool
 	dir               string
 	port              int
 	child             int
@@ -40,6 +42,7 @@ func main() {
 	flag.DurationVar(&o.idle, "idle", 0, "measure rest instead, so long")
 	flag.BoolVar(&o.durable, "durable", false, "fsync before the answer")
 	flag.IntVar(&o.kills, "kills", 0, "measure failover instead, so often")
+	flag.BoolVar(&o.restart, "restart", false, "measure a start after SIGKILL of all instead")
 	flag.StringVar(&o.dir, "dir", "", "where the data goes; default: a temporary directory")
 	flag.IntVar(&o.port, "port", 29300, "first of the Raft addresses' ports")
 	flag.IntVar(&o.child, "child", 0, "for its own use")
@@ -93,6 +96,8 @@ func (o *options) parent() error {
 	}
 	fmt.Printf("%d processes, %d partitions, all led after %s\n", o.nodes, o.partitions, time.Since(began).Round(time.Millisecond))
 	switch {
+	case o.restart:
+		return g.again()
 	case o.kills > 0:
 		return g.failover()
 	case o.idle > 0:
@@ -204,6 +209,22 @@ func (g *group) rest() error {
 	for _, w := range got {
 		fmt.Printf("idle partitions=%d: %s cores, rss %s MiB\n", g.o.partitions, w[0], w[1])
 	}
+	return nil
+}
+
+// again kills all processes and starts them again.
+func (g *group) again() error {
+	g.kill()
+	began := time.Now()
+	for i := range g.children {
+		if err := g.start(i); err != nil {
+			return err
+		}
+	}
+	if err := g.expect("LED", g.o.nodes); err != nil {
+		return err
+	}
+	fmt.Printf("after SIGKILL of all: %d partitions led after %s\n", g.o.partitions, time.Since(began).Round(time.Millisecond))
 	return nil
 }
 

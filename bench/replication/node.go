@@ -153,13 +153,7 @@ func inFlight(size int) int {
 }
 
 func (n *process) load(size int) {
-	if name := os.Getenv("STELE_PROFILE"); name != "" {
-		f, err := os.Create(fmt.Sprintf("%s.%d.%d", name, n.o.child, size)) //nolint:gosec // the user's own
-		if err == nil {
-			_ = pprof.StartCPUProfile(f)
-			defer pprof.StopCPUProfile()
-		}
-	}
+	defer n.profile(strconv.Itoa(size))()
 	batch := batchOf(size)
 	each := max(1, inFlight(size)/n.o.partitions)
 	epochs, cpu := n.epochs(), processCPU()
@@ -198,8 +192,22 @@ func (n *process) load(size int) {
 	fmt.Printf("DONE %d %.3f %.3f %.3f %d\n", len(latencies)*size, at(0.5), at(0.99), (processCPU()-cpu).Seconds()*1e3, n.epochs()-epochs)
 }
 
+// profile writes a CPU profile to $STELE_PROFILE.<node>.<what>, if that is set, until the function it returns is called.
+func (n *process) profile(what string) (stop func()) {
+	name := os.Getenv("STELE_PROFILE")
+	if name == "" {
+		return func() {}
+	}
+	f, err := os.Create(fmt.Sprintf("%s.%d.%s", name, n.o.child, what)) //nolint:gosec // the user's own
+	if err != nil || pprof.StartCPUProfile(f) != nil {
+		return func() {}
+	}
+	return pprof.StopCPUProfile
+}
+
 func (n *process) rest(d time.Duration) {
 	time.Sleep(2 * time.Second)
+	defer n.profile("rest")()
 	cpu := processCPU()
 	time.Sleep(d)
 	used := processCPU() - cpu

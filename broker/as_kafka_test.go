@@ -99,7 +99,6 @@ func TestAsKafka_DescribeClusterEndpointTypes(t *testing.T) {
 		code protocol.Code
 		text string
 	}{
-		2: {protocol.MismatchedEndpointType, "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"},
 		3: {protocol.UnsupportedEndpointType, "Unsupported endpoint type 3"},
 	} {
 		r := ask[*kmsg.DescribeClusterResponse](c, &kmsg.DescribeClusterRequest{Version: 1, EndpointType: kind})

@@ -25,28 +25,51 @@ const portDistance = 100
 
 func auto(s string) bool { return s == "" || s == "auto" }
 
-// Bind opens the Raft address. What the settings name must be free; found out by itself, it moves to a free port, and
-// stays there over restarts. Without an address, the error says why there is none: a node alone can go on without.
-func (s *State) Bind(ctx context.Context, w Listening) (net.Listener, error) {
+// Bind opens the Raft address and returns what the other nodes are told of it. What the settings name must be free; found
+// out by itself, it moves to a free port. What was used last is used again where the settings say nothing.
+func (s *State) Bind(ctx context.Context, w Listening) (l net.Listener, advertised string, err error) {
 	var config net.ListenConfig
-	if !auto(w.Listen) {
-		return s.bind(ctx, &config, w.Listen)
-	}
-	if own, ok := s.Own(); ok {
-		l, err := s.bind(ctx, &config, own.Address)
-		if err == nil || !notHere(err) {
-			return l, err
+	own, founder := s.Own()
+	used := s.bound()
+	switch {
+	case !auto(w.Listen):
+		l, err = s.bind(ctx, &config, w.Listen)
+	case founder:
+		if l, err = s.bind(ctx, &config, own.Address); err != nil && notHere(err) {
+			// The name by which the others know this host is not an address of it: it is behind a translation.
+			if _, port, splitErr := net.SplitHostPort(own.Address); splitErr == nil {
+				l, err = s.bind(ctx, &config, net.JoinHostPort("", port))
+			}
 		}
-		// The name by which the others know this host is not an address of it: it is behind a translation.
-		_, port, splitErr := net.SplitHostPort(own.Address)
-		if splitErr != nil {
-			return nil, err
-		}
-		return s.bind(ctx, &config, net.JoinHostPort("", port))
+	default:
+		return s.bindAnywhere(ctx, w, used)
 	}
+	if err != nil {
+		return nil, "", err
+	}
+	advertised = s.advertised(w, l.Addr())
+	s.setBound(bound{Listen: withPort(w.Listen, own.Address, l), Advertised: advertised, Named: true})
+	return l, advertised, nil
+}
+
+// withPort is the address to bind again.
+func withPort(listen, own string, l net.Listener) string {
+	if auto(listen) {
+		return own
+	}
+	host, _, err := net.SplitHostPort(listen)
+	_, port, boundErr := net.SplitHostPort(l.Addr().String())
+	if err != nil || boundErr != nil {
+		return listen
+	}
+	return net.JoinHostPort(host, port)
+}
+
+func (s *State) bindAnywhere(ctx context.Context, w Listening, used bound) (net.Listener, string, error) {
+	var config net.ListenConfig
 	var tries []string
-	if host, _, err := net.SplitHostPort(s.Listen()); err == nil && host == w.ClientHost {
-		tries = append(tries, s.Listen())
+	if host, _, err := net.SplitHostPort(used.Listen); err == nil && (used.Named || host == w.ClientHost) {
+		tries = append(tries, used.Listen)
 	}
 	if port := w.ClientPort + portDistance; w.ClientPort != 0 && port < 65536 {
 		tries = append(tries, net.JoinHostPort(w.ClientHost, strconv.Itoa(port)))
@@ -55,15 +78,29 @@ func (s *State) Bind(ctx context.Context, w Listening) (net.Listener, error) {
 	var err error
 	for _, a := range tries {
 		var l net.Listener
-		if l, err = config.Listen(ctx, "tcp", a); err == nil {
-			_, port, splitErr := net.SplitHostPort(l.Addr().String())
-			if splitErr == nil {
-				s.SetListen(net.JoinHostPort(w.ClientHost, port))
-			}
-			return l, nil
+		if l, err = config.Listen(ctx, "tcp", a); err != nil {
+			continue
 		}
+		if a == used.Listen && used.Named && auto(w.Advertise) {
+			return l, used.Advertised, nil
+		}
+		advertised := s.advertised(w, l.Addr())
+		s.setBound(bound{Listen: withPort(net.JoinHostPort(w.ClientHost, "0"), "", l), Advertised: advertised})
+		return l, advertised, nil
 	}
-	return nil, fmt.Errorf("listen on a Raft address: %w", err)
+	return nil, "", fmt.Errorf("listen on a Raft address: %w", err)
+}
+
+func (s *State) bound() bound {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peers.Bound
+}
+
+func (s *State) setBound(b bound) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peers.Bound = b
 }
 
 func (s *State) bind(ctx context.Context, config *net.ListenConfig, address string) (net.Listener, error) {
@@ -80,8 +117,8 @@ func notHere(err error) bool {
 	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &dns)
 }
 
-// Advertised is the Raft address that the other nodes are told, for one that is bound.
-func (s *State) Advertised(w Listening, bound net.Addr) string {
+// advertised is the Raft address that the other nodes are told, for one that is bound.
+func (s *State) advertised(w Listening, bound net.Addr) string {
 	if !auto(w.Advertise) {
 		return w.Advertise
 	}

@@ -15,6 +15,7 @@ import (
 const (
 	helloTimeout = 2 * time.Second
 	pollInterval = 200 * time.Millisecond
+	joinInterval = time.Second
 	// sayInterval is how often a waiting node repeats what it waits for.
 	sayInterval = 10 * time.Second
 	// defaultGrace is how long founders that are late are waited for once a majority is there: they would have to join.
@@ -45,10 +46,12 @@ type Bootstrap struct {
 	// Grace replaces the time that late founders are waited for; 0: 5 s.
 	Grace time.Duration
 
-	wake  chan struct{}
-	said  string
-	last  time.Time
-	ready time.Time // since when a majority of the founders has been there
+	wake chan struct{}
+	said string
+	last time.Time
+	// resolved are the Raft addresses behind addresses for clients.
+	resolved map[string][]string
+	ready    time.Time // since when a majority of the founders has been there
 }
 
 // Run returns when the node is a member of a cluster, or ctx ends. The handler of hello is installed and stays. Errors:

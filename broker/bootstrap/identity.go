@@ -84,9 +84,16 @@ type peersFile struct {
 	DirectoryID string    `json:"directory_id"`
 	Replica     uint64    `json:"metadata_replica,omitempty"`
 	Founding    *Founding `json:"founding,omitempty"`
-	// Listen is the Raft address that was bound last.
-	Listen string `json:"listen,omitempty"`
-	Nodes  []Node `json:"nodes,omitempty"`
+	Bound       bound     `json:"bound,omitzero"`
+	Nodes       []Node    `json:"nodes,omitempty"`
+}
+
+// bound is the Raft address that was used last.
+type bound struct {
+	Listen     string `json:"listen"`
+	Advertised string `json:"advertised"`
+	// Named by the settings, not found out: the others count on it.
+	Named bool `json:"named,omitempty"`
 }
 
 // ReadIdentity reads meta.properties; ok is false if there is none.

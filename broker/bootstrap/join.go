@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,7 @@ func (b *Bootstrap) join(ctx context.Context, targets []string) error {
 		return err
 	}
 	began := time.Now()
+	b.resolved = map[string][]string{}
 	for {
 		var failed []string
 		for _, target := range b.resolve(ctx, targets, &failed) {
@@ -71,7 +73,7 @@ func (b *Bootstrap) join(ctx context.Context, targets []string) error {
 			return context.Cause(ctx)
 		}
 		b.say("waiting to join (%s)", strings.Join(failed, "; "))
-		b.pause(ctx, pollInterval)
+		b.pause(ctx, joinInterval)
 	}
 }
 
@@ -94,6 +96,10 @@ func (b *Bootstrap) keepDirectory() error {
 func (b *Bootstrap) resolve(ctx context.Context, targets []string, failed *[]string) []string {
 	var out []string
 	for _, t := range targets {
+		if raft, known := b.resolved[t]; known {
+			out = append(out, raft...)
+			continue
+		}
 		a, err := b.State.askHello(ctx, b.Transport, t, b.Address)
 		switch {
 		case err == nil && !a.Member:
@@ -104,7 +110,10 @@ func (b *Bootstrap) resolve(ctx context.Context, targets []string, failed *[]str
 			found, rerr := b.Resolve(ctx, t)
 			if rerr != nil {
 				*failed = append(*failed, t+": "+rerr.Error())
+				continue
 			}
+			found = slices.DeleteFunc(found, func(a string) bool { return a == b.Address })
+			b.resolved[t] = found
 			out = append(out, found...)
 		default:
 			*failed = append(*failed, t+": "+reason(err))

@@ -267,20 +267,6 @@ func (s *State) pinned(node int32) bool {
 	return slices.ContainsFunc(s.settings.Founders, func(p Peer) bool { return p.Node == node })
 }
 
-// SetListen keeps the Raft address that was bound; Listen returns it.
-func (s *State) SetListen(address string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.peers.Listen = address
-}
-
-// Listen is the Raft address that was bound last, empty at first.
-func (s *State) Listen() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.peers.Listen
-}
-
 // SetCluster keeps the id of the cluster where it was not known before.
 func (s *State) SetCluster(id string) error {
 	s.mu.Lock()

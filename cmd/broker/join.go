@@ -38,10 +38,10 @@ func (n *node) lockedError(lock string) error {
 func (n *node) connect(ctx context.Context) error {
 	alone := len(n.config.Founders()) < 2 && len(n.config.JoinAddresses()) == 0 && len(n.state.Addresses()) == 0
 	where := n.listening()
-	listener, err := n.state.Bind(ctx, where)
+	listener, advertised, err := n.state.Bind(ctx, where)
 	switch {
 	case err == nil:
-		n.raftAddress = n.state.Advertised(where, listener.Addr())
+		n.raftAddress = advertised
 	case !alone || n.config.ClusterListen != "auto":
 		return fmt.Errorf("%w. Set cluster.listen to an address that is free; it is this broker's address for the others, not for clients", err)
 	default:

@@ -32,14 +32,21 @@ type process struct {
 
 func startProcess(t *testing.T, dir string) *process {
 	t.Helper()
+	p := launchProcess(t, "--set", "log.dirs="+dir, "--set", "listeners=PLAINTEXT://127.0.0.1:0")
+	p.expect(t, "READY=1")
+	return p
+}
+
+// launchProcess runs `broker start ARGS` until the test ends; it does not wait.
+func launchProcess(t *testing.T, args ...string) *process {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	state, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &process{errs: &buffer{}, state: state}
-	p.cmd = exec.CommandContext(t.Context(), os.Args[0], "start", "--set", "log.dirs="+dir, //nolint:gosec // this very program
-		"--set", "listeners=PLAINTEXT://127.0.0.1:0", "--set", "http.listen=off", "--set", "storage.reject.percent=0")
+	p.cmd = exec.CommandContext(t.Context(), os.Args[0], append([]string{"start", "--set", "http.listen=off", "--set", "storage.reject.percent=0"}, args...)...) //nolint:gosec // this very program
 	p.cmd.Env = append(os.Environ(), envAsProgram+"=1", "NOTIFY_SOCKET="+path)
 	p.cmd.Stderr = p.errs
 	if err := p.cmd.Start(); err != nil {
@@ -47,9 +54,9 @@ func startProcess(t *testing.T, dir string) *process {
 	}
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait() // its directory is about to be removed
 		_ = state.Close()
 	})
-	p.expect(t, "READY=1")
 	return p
 }
 

@@ -163,7 +163,11 @@ func (t *Transport) serve(c net.Conn) {
 	tune(c)
 	g, err := t.receive(c)
 	if err != nil {
-		if !errors.Is(err, ErrProtocol) {
+		switch {
+		case errors.Is(err, ErrProtocol):
+		case t.ClusterID() == "": // others send to where they expect this node, again and again
+			t.config.Logger.Debug("connection to the raft address refused", "from", c.RemoteAddr().String(), "error", err)
+		default:
 			t.config.Logger.Warn("connection to the raft address refused", "from", c.RemoteAddr().String(), "error", err)
 		}
 		return

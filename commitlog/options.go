@@ -51,8 +51,6 @@ type Options struct {
 	TopicID   [16]byte
 
 	Metrics Metrics
-	// Dense: offsets follow each other without a gap, so one is damage. Compacted logs have gaps.
-	Dense bool
 }
 
 // Metrics are called where something happens that is worth counting; nil functions are skipped. They

@@ -155,9 +155,6 @@ func (r *segmentRead) read(dst []byte) (out []byte, done bool, err error) {
 	if err == nil && pos >= size && r.from < r.next {
 		err = r.corrupt(size, errShort)
 	}
-	if err == nil && r.l.env.opts.Dense && base > r.from {
-		err = r.corrupt(pos, errGap)
-	}
 	if err != nil {
 		return dst, false, err
 	}
@@ -202,9 +199,6 @@ func (r *segmentRead) header(p []byte, pos, size int64, from record.Offset) (int
 	if n > size-pos {
 		return 0, r.corrupt(pos, errTorn)
 	}
-	if r.l.env.opts.Dense && record.Batch(p[:record.HeaderLen]).BaseOffset() != from {
-		return 0, r.corrupt(pos, errGap)
-	}
 	return n, nil
 }
 
@@ -244,9 +238,6 @@ func (r *segmentRead) verify(p []byte, pos, size int64, base record.Offset) (goo
 	}
 	return good, next, nil
 }
-
-// errGap: the base offset of a batch is in no checksum of Kafka's either.
-var errGap = errors.New("batch does not begin where the one before it ends")
 
 // errEpoch: the leader epoch of a batch is in no checksum of Kafka's.
 var errEpoch = errors.New("batch is not of the leader epoch that was in force at its offset")

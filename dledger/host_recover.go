@@ -208,7 +208,7 @@ func (h *Host) openJournal(replay *journalReplay) error {
 // shardOptions are those of a replica's files; spec is nil while only recovering.
 func (h *Host) shardOptions(spec *PartitionSpec) shardOptions {
 	o := shardOptions{fs: h.opts.FS, logger: h.logger, log: commitlog.Options{
-		FS: h.opts.FS, Logger: h.logger, Files: h.files, Dense: true,
+		FS: h.opts.FS, Logger: h.logger, Files: h.files,
 	}}
 	if spec != nil {
 		o.log.Topic, o.log.Partition, o.log.TopicID = spec.Topic, spec.Partition, spec.TopicID

@@ -79,6 +79,9 @@ func TestHost_StopAndStartAgain(t *testing.T) {
 		}
 		wantLog(t, p, 0, record.Offset(end))
 	}
+	if aside, err := filepath.Glob(filepath.Join(killed, "bench-0", "*"+asideSuffix)); err != nil || len(aside) > 0 {
+		t.Fatalf("it was taken for damaged: %v %v", aside, err)
+	}
 }
 
 func TestHost_StartTwiceLeavesTheFirstAlone(t *testing.T) {

@@ -51,14 +51,7 @@ func TestR2_KillFollower(t *testing.T) {
 func TestR3_KillAll(t *testing.T) {
 	s := newScenario(t, "R3 kill -9 of all", three())
 	for range count(50, 4) {
-		s.c.KillAll()
-		s.between(0, 200*time.Millisecond)
-		m := s.mark(s.partitions())
-		s.c.Start()
-		s.figures.available = append(s.figures.available, s.await(m, "after the start")...)
-		s.healed()
-		s.figures.faults++
-		s.between(0, time.Second)
+		s.allDown(func() { s.between(0, 200*time.Millisecond) })
 	}
 	s.finish()
 }

@@ -26,7 +26,7 @@ func (d *Disk) Mount(at string) (unmount func() error, err error) {
 	root := &node{LoopbackNode: loopback, disk: d}
 	loopback.RootData.RootNode = root
 	server, err := fs.Mount(at, root, &fs.Options{ // without caches: what is lost must be gone
-		MountOptions: fuse.MountOptions{DirectMount: true, DirectMountStrict: true, FsName: "stele-robustness", DisableXAttrs: true, MaxWrite: 1 << 20},
+		MountOptions: fuse.MountOptions{DirectMount: true, DirectMountStrict: true, FsName: "stele-robustness", DisableXAttrs: true, MaxWrite: 512 << 10},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("disk: mount: %w", err)

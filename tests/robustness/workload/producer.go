@@ -30,6 +30,7 @@ type lane struct {
 	unresolved  []*batch // in the order of issue
 	order       int64
 	next        int32 // sequence number
+	begun       bool  // a batch was acknowledged
 	turn        int
 	outstanding int
 	again       bool // everything unresolved must be sent again
@@ -174,6 +175,11 @@ func (p *producer) issue(ctx context.Context) {
 	if len(l.unresolved) > 0 && l.order-l.unresolved[0].order >= int64(p.cfg.InFlight) {
 		return
 	}
+	// A broker takes any sequence number for the first of a producer that it does not know, as Kafka's do. If the
+	// first batch met a broker that was no leader yet, the second must not overtake it.
+	if len(l.unresolved) > 0 && !l.begun {
+		return
+	}
 	n := 1 + p.rng.IntN(p.cfg.MaxBatch)
 	b := &batch{
 		partition: partition, order: l.order, start: p.cfg.Recorder.Now(), process: p.process,
@@ -310,7 +316,7 @@ func (p *producer) resolve(l *lane, a answer, offset int64) {
 		p.record(b, history.Op{Kind: history.Echo, Status: history.OK, Offset: offset, Node: a.link.node})
 		return
 	}
-	b.resolved = true
+	b.resolved, l.begun = true, true
 	p.record(b, history.Op{Status: history.OK, Offset: offset, Node: a.link.node})
 	l.unresolved = slices.DeleteFunc(l.unresolved, func(u *batch) bool { return u == b })
 	p.avail.acked(b.partition, len(b.values), a.sent, time.Duration(p.cfg.Recorder.Now()-b.start))

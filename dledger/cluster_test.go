@@ -412,3 +412,29 @@ func TestCluster_MinInSyncReplicas(t *testing.T) {
 		t.Fatalf("log end %d after a refusal", end)
 	}
 }
+
+// A follower that was away while nothing was written is in sync again when it is back, without a record to tell.
+func TestCluster_IdleFollowerReturnsToISR(t *testing.T) {
+	c := newCluster(t, 3)
+	c.options = func(o *Options) { o.ReplicaLagTimeMax = 500 * time.Millisecond }
+	for i := range c.hosts {
+		c.start(i)
+	}
+	c.create(16, LogConfig{SegmentBytes: 1 << 20, FlushMessages: 1})
+	c.produce(16, batchOf(t, 1, -1, -1, -1))
+	c.equal(16)
+	lead := c.leader(16)
+	away := (lead + 1) % 3
+	p := c.partition(lead, 16)
+	inSync := func(n int) func() bool { return func() bool { return len(p.Leadership().ISR) == n } }
+	await(t, "three in sync", inSync(3))
+	for range 3 {
+		c.nets[away].isolate(true)
+		await(t, "two in sync", inSync(2))
+		c.nets[away].isolate(false)
+		await(t, "three in sync again", inSync(3))
+		if !p.isLeader.Load() {
+			t.Fatal("the leader has changed")
+		}
+	}
+}

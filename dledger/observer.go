@@ -65,6 +65,9 @@ func (o observer) Received(node int32, m *pb.Message, stamp int64) bool {
 		if rtt := p.heardFollower(ReplicaID(m.From), Term(m.Term), 0, stamp); rtt > 0 {
 			o.h.rtt.note(node, rtt)
 		}
+		if probe := p.probeAgain(ReplicaID(m.From)); probe != nil {
+			o.h.transport.Deliver(probe...)
+		}
 	case pb.ReplicateResp:
 		if !m.Reject {
 			p.heardFollower(ReplicaID(m.From), Term(m.Term), Index(m.LogIndex), 0)
@@ -102,11 +105,18 @@ func intact(entries []pb.Entry) bool {
 	return true
 }
 
-// Reset: messages to a node may be lost. Raft learns it for every group that this node leads, and is made to find out anew
-// what the others have: one that came back without its newest entries would be taken to have them for ever.
-func (o observer) Reset(node int32) {
+// Lost tells Raft, for every group that this node leads, that messages to a node were lost.
+func (o observer) Lost(node int32) {
 	for _, p := range o.h.all() {
-		o.h.transport.Deliver(p.forget(node)...)
+		o.h.transport.Deliver(p.forget(node, false)...)
+	}
+}
+
+// Connected makes Raft find out anew what a node has: one that came back without its newest entries would be taken to have
+// them for ever.
+func (o observer) Connected(node int32) {
+	for _, p := range o.h.all() {
+		o.h.transport.Deliver(p.forget(node, true)...)
 	}
 }
 

@@ -18,12 +18,14 @@ const (
 
 // follower is what a leader knows of another replica, in its term. Times are of monotonic().
 type follower struct {
-	node  int32
-	voter bool
-	match Index // everything up to it is stored there; 0 = not known (any more)
-	taken Index // what Raft takes match to be: it never goes back in a term
-	asked int64 // when the newest heartbeat left that it has answered
-	heard int64 // when it was last heard
+	node   int32
+	voter  bool
+	match  Index // everything up to it is stored there; 0 = not known (any more)
+	taken  Index // what Raft takes match to be: it never goes back in a term
+	next   Index // what Raft would send next, once probes have been lost; 0 = what follows taken
+	asked  int64 // when the newest heartbeat left that it has answered
+	heard  int64 // when it was last heard
+	probed int64 // when it was last asked what it has
 	// caught is the newest moment of which it is known to have had the log's end of that moment.
 	caught int64
 	// sampleEnd was the log's end at sampleAt: once match reaches it, it has caught up to that moment.
@@ -127,6 +129,9 @@ func (p *Partition) heardFollower(from ReplicaID, t Term, match Index, asked int
 	}
 	more := match > f.match
 	f.match, f.taken = max(f.match, match), max(f.taken, match)
+	if match > 0 {
+		f.next = 0
+	}
 	switch {
 	case f.match >= end:
 		f.caught = now
@@ -142,10 +147,11 @@ func (p *Partition) heardFollower(from ReplicaID, t Term, match Index, asked int
 	return rtt
 }
 
-// forget drops what is known of a node's replica, and returns what makes Raft find it out anew.
-func (p *Partition) forget(node int32) []pb.Message {
-	g := &p.progress
+// forget drops what is known of a node's replica, and returns what tells Raft that messages to it were lost and, with
+// ask, makes it find out what the replica has.
+func (p *Partition) forget(node int32, ask bool) []pb.Message {
 	first := p.shard.firstIndex()
+	g := &p.progress
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out []pb.Message
@@ -153,17 +159,50 @@ func (p *Partition) forget(node int32) []pb.Message {
 		if f.node != node {
 			continue
 		}
-		m := pb.Message{ShardID: uint64(p.spec.Shard), From: uint64(id), To: uint64(p.shard.key.replica), Term: uint64(g.term)}
-		m.Type = pb.Unreachable
-		out = append(out, m)
-		if f.taken > first {
-			// As if it had refused what follows: the leader sends the last entry again, and the answer tells.
-			m.Type, m.Reject, m.LogIndex, m.Hint = pb.ReplicateResp, true, uint64(f.taken), uint64(f.taken-1)
-			out = append(out, m)
-		}
 		f.match = 0
+		out = append(out, pb.Message{
+			Type: pb.Unreachable, ShardID: uint64(p.spec.Shard), From: uint64(id), To: uint64(p.shard.key.replica), Term: uint64(g.term),
+		})
+		if ask {
+			out = append(out, p.probe(id, f, g.term, first)...)
+		}
 	}
 	return out
+}
+
+// probe makes Raft send a replica its last entry again, as if it had refused what follows: the answer tells what it has.
+// Raft takes a refusal only of what it would send next, which each lost probe has moved back by one.
+func (p *Partition) probe(id ReplicaID, f *follower, t Term, first Index) []pb.Message {
+	next := f.next
+	if next == 0 {
+		next = f.taken + 1
+	}
+	f.probed = monotonic()
+	if next <= first+2 {
+		return nil
+	}
+	f.next = next - 1
+	return []pb.Message{{
+		Type: pb.ReplicateResp, Reject: true, ShardID: uint64(p.spec.Shard), From: uint64(id), To: uint64(p.shard.key.replica),
+		Term: uint64(t), LogIndex: uint64(next - 1), Hint: uint64(next - 2),
+	}}
+}
+
+// probeEvery is how often a replica is probed that answers heartbeats and of which nothing is known: a probe may be lost, and
+// Raft, which thinks to know, sends nothing by itself.
+const probeEvery = time.Second
+
+// probeAgain returns what to tell Raft when such a replica has answered a heartbeat.
+func (p *Partition) probeAgain(id ReplicaID) []pb.Message {
+	first := p.shard.firstIndex()
+	g := &p.progress
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f := g.followers[id]
+	if f == nil || f.match > 0 || f.taken == 0 || monotonic()-f.probed < int64(probeEvery) {
+		return nil
+	}
+	return p.probe(id, f, g.term, first)
 }
 
 // inSync returns the node ids of the voters that have been caught up within lag, this one included, sorted.

@@ -15,7 +15,6 @@ import (
 //go:linkname dbEntrySlice github.com/lni/dragonboat/v4/internal/raft.entrySliceSize
 //go:linkname dbMinEntrySlice github.com/lni/dragonboat/v4/internal/raft.minEntrySliceSize
 //go:linkname dbMessageBytes github.com/lni/dragonboat/v4/internal/raft.maxEntrySize
-//
 //nolint:gochecknoglobals // dragonboat's
 var (
 	dbProposalQueue  uint64 // proposals of a replica that wait for its step worker; admission lets through fewer

@@ -102,7 +102,7 @@ func (l *lane) run() {
 		if l.kind == laneControl {
 			l.peer.data.cut() // what has broken for one is of no use to the other
 		}
-		l.peer.t.reset(l.peer.node)
+		l.peer.t.lost(l.peer.node)
 		if !pause(l.peer.t.ctx, wait, l.wake) {
 			return
 		}
@@ -143,8 +143,9 @@ func (l *lane) stream(connected func()) error {
 	l.mu.Unlock()
 	connected()
 	l.peer.works()
-	// What was sent before may be lost: whoever counts on it must hear so.
-	l.peer.t.reset(l.peer.node)
+	if l.kind == laneData {
+		l.peer.t.connected(l.peer.node)
+	}
 	broken := make(chan struct{})
 	l.peer.t.tasks.Go(func() { // nothing comes back on a lane; reading notices that it is cut
 		var b [1]byte

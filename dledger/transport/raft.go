@@ -24,8 +24,10 @@ type Observer interface {
 	// Received is called for each message that comes from node, before Raft gets it. It may change m; it reports false
 	// for one that Raft must not get.
 	Received(node int32, m *pb.Message, stamp int64) bool
-	// Reset: messages to node may have been lost.
-	Reset(node int32)
+	// Lost: messages to node may have been lost.
+	Lost(node int32)
+	// Connected: entries reach node again; what was sent before may be lost.
+	Connected(node int32)
 }
 
 // counters of everything that the transport does.
@@ -136,9 +138,15 @@ func (c *raftConn) SendMessageBatch(b pb.MessageBatch) error {
 	return nil
 }
 
-func (t *Transport) reset(node int32) {
+func (t *Transport) lost(node int32) {
 	if side := t.raft.Load(); side != nil {
-		side.observer.Reset(node)
+		side.observer.Lost(node)
+	}
+}
+
+func (t *Transport) connected(node int32) {
+	if side := t.raft.Load(); side != nil {
+		side.observer.Connected(node)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stelemq/stele/client"
+	"github.com/stelemq/stele/internal/cli"
 )
 
 // admin holds what every command that talks to a broker takes.
@@ -22,7 +23,7 @@ type admin struct {
 
 func (a *admin) addFlags(cmd *cobra.Command) {
 	a.output.addFlags(cmd.Flags())
-	cmd.Flags().StringVarP(&a.brokers, "brokers", "b", "localhost:9092", "brokers to ask first, `host:port`, several by commas")
+	cmd.Flags().StringVarP(&a.brokers, "brokers", "b", cli.DefaultBrokers(), "brokers to ask first, `host:port`, several by commas")
 	cmd.Flags().DurationVar(&a.timeout, "timeout", 5*time.Second, "how long to wait for the answer")
 }
 

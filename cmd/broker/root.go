@@ -48,7 +48,7 @@ Without a command: one development broker on loopback, data in ./data.`,
 	root.SetHelpCommandGroupID(groupOffline)
 	root.Args = rootArgs
 	root.AddCommand(
-		newStart(s), newHealthcheck(s),
+		newStart(s), newDev(s), newHealthcheck(s),
 		newTopic(s), newCluster(s),
 		newConfig(s), newLog(s), newVersion(s), newCompletion(s),
 	)

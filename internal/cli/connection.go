@@ -21,9 +21,10 @@ type Connection struct {
 
 // AddFlags adds --brokers (-b), its names in Kafka's tools, and --timeout.
 func (c *Connection) AddFlags(f *pflag.FlagSet) {
-	f.StringVarP(&c.Brokers, "brokers", "b", DefaultBootstrap, "brokers to begin with, `host:port,...`")
+	def := DefaultBrokers()
+	f.StringVarP(&c.Brokers, "brokers", "b", def, "brokers to begin with, `host:port,...`")
 	for _, alias := range []string{"bootstrap-server", "broker-list"} {
-		f.StringVar(&c.Brokers, alias, DefaultBootstrap, "the same as --brokers")
+		f.StringVar(&c.Brokers, alias, def, "the same as --brokers")
 		_ = f.MarkHidden(alias)
 	}
 	f.DurationVar(&c.Timeout, "timeout", DefaultTimeout, "how long to wait for a broker")

@@ -77,7 +77,7 @@ func readEnvironment(s schema, variables []string) environment {
 	for _, v := range variables {
 		name, value, _ := strings.Cut(v, "=")
 		switch base, isFile := strings.CutSuffix(name, envFileSuffix); {
-		case value == "":
+		case value == "", name == envPrefix+"BROKERS": // for commands
 		case known[name]:
 			e.values[name] = value
 		case linkNoise(name, value):

@@ -57,11 +57,12 @@ type Settings struct {
 
 	_ group `name:"Topics"`
 
-	AutoCreateTopics  bool  `key:"auto.create.topics.enable" default:"true" status:"K" doc:"A topic that a client asks for is created."`
-	DeleteTopics      bool  `key:"delete.topic.enable" default:"true" status:"K" doc:"Topics may be deleted."`
-	NumPartitions     int32 `key:"num.partitions" default:"1" min:"1" max:"10000" status:"K" doc:"Partitions of a topic whose creator does not say how many."`
-	ReplicationFactor int16 `key:"default.replication.factor" default:"auto" special:"auto=0" min:"1" status:"A" doc:"Replicas of a topic whose creator does not say how many. auto: three from three brokers on, else one."`
-	MinInSyncReplicas int32 `key:"min.insync.replicas" default:"auto" special:"auto=0" min:"1" status:"A" dynamic:"true" doc:"Replicas that must have a record before acks=all is answered. auto: a majority of the topic's replicas, which always has."`
+	AutoCreateTopics  bool          `key:"auto.create.topics.enable" default:"true" status:"K" doc:"A topic that a client asks for is created."`
+	DeleteTopics      bool          `key:"delete.topic.enable" default:"true" status:"K" doc:"Topics may be deleted."`
+	NumPartitions     int32         `key:"num.partitions" default:"1" min:"1" max:"10000" status:"K" doc:"Partitions of a topic whose creator does not say how many."`
+	ReplicationFactor int16         `key:"default.replication.factor" default:"auto" special:"auto=0" min:"1" status:"A" doc:"Replicas of a topic whose creator does not say how many. auto: three from three brokers on, else one."`
+	MinInSyncReplicas int32         `key:"min.insync.replicas" default:"auto" special:"auto=0" min:"1" status:"A" dynamic:"true" doc:"Replicas that must have a record before acks=all is answered. auto: a majority of the topic's replicas, which always has."`
+	ReplicaLagTimeMax time.Duration `key:"replica.lag.time.max.ms" default:"30s" unit:"ms" min:"100ms" status:"K" doc:"A replica that has not caught up with its leader for so long is no longer in sync."`
 
 	_ group `name:"Log"`
 
@@ -106,7 +107,10 @@ type Settings struct {
 	_ ignored `key:"transactional.*" doc:"transactions are not served yet"`
 	_ ignored `key:"auto.leader.rebalance.enable" doc:"one broker leads everything"`
 	_ ignored `key:"leader.imbalance.*" doc:"one broker leads everything"`
-	_ ignored `key:"replica.*" doc:"one broker has nobody to replicate to"`
+	_ ignored `key:"replica.fetch.*" doc:"replicas are sent what they lack"`
+	_ ignored `key:"replica.socket.*" doc:"replicas are sent what they lack"`
+	_ ignored `key:"replica.high.watermark.checkpoint.interval.ms" doc:"the journal keeps it"`
+	_ ignored `key:"replica.selector.class" doc:"consumers read from the leader"`
 	_ ignored `key:"unclean.leader.election.enable" doc:"with one broker there is nothing to elect from"`
 	_ ignored `key:"log.cleanup.policy" doc:"nothing is deleted or compacted yet: watch the disk"`
 	_ ignored `key:"log.cleaner.*" doc:"nothing is compacted yet"`

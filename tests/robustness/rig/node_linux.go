@@ -93,6 +93,9 @@ func (n *Node) args() []string {
 	if peers := n.c.peers(); peers != "" {
 		set("cluster.peers", peers)
 	}
+	if n.c.net == nil {
+		set("http.listen", "off") // one port for all
+	}
 	for _, s := range n.c.options.Settings {
 		args = append(args, "--set", s)
 	}

@@ -20,11 +20,12 @@ import (
 	"github.com/stelemq/stele/internal/vfs"
 )
 
-// Raft's timing: election timeouts of 150 to 300 ms with the cheapest ticks.
+// Raft's timing: election timeouts of 180 to 300 ms and a heartbeat every 60 ms, with as few ticks as that takes: each costs
+// every replica a turn.
 const (
-	tickMillis    = 30
-	electionTicks = 5
-	heartbeatTick = 2
+	tickMillis    = 60
+	electionTicks = 3
+	heartbeatTick = 1
 	sweepInterval = 50 * time.Millisecond
 	proposers     = 2
 	isrSweeps     = 4 // the in-sync replicas are looked at every so many sweeps

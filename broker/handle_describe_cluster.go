@@ -1,10 +1,9 @@
 package broker
 
 import (
+	"fmt"
 	"net"
 	"strconv"
-
-	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 

@@ -328,6 +328,7 @@ func (h *Host) DeletePartition(spec PartitionSpec) error {
 		h.journal.forgetShard(p.shard)
 		h.db.remove(p.shard)
 		defer h.unregister(p.spec) // the directory is in use until it is out of the way
+		h.metrics.deleted.WithLabelValues(deletedTopic).Add(float64(len(p.shard.log.Segments())))
 		if err := p.shard.close(); err != nil {
 			return err
 		}

@@ -15,7 +15,14 @@ type metrics struct {
 	isrChanges    prometheus.Counter
 	corrupt       prometheus.Counter
 	recovery      prometheus.Gauge
+	// readDisk counts what is read of segments: there is no cache but the system's.
+	readDisk prometheus.Counter
+	// deleted counts segments that went, by reason.
+	deleted *prometheus.CounterVec
 }
+
+// deletedTopic is why segments go when a partition is deleted here.
+const deletedTopic = "topic_deleted"
 
 // newMetrics makes the metrics and registers them, if there is where.
 func newMetrics(h *Host, r prometheus.Registerer) *metrics {
@@ -43,8 +50,17 @@ func newMetrics(h *Host, r prometheus.Registerer) *metrics {
 			Namespace: "stele", Name: "storage_recovery_duration_seconds", Help: "Time the last start took to replay the journal and recover partitions.",
 		}),
 	}
+	read := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "stele", Name: "storage_read_bytes_total",
+		Help: "Bytes of record batches read from segments; the system's page cache counts as disk.",
+	}, []string{"source"})
+	m.readDisk = read.WithLabelValues("disk")
+	m.deleted = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "stele", Name: "storage_segments_deleted_total", Help: "Segments deleted, by reason.",
+	}, []string{"reason"})
+	m.deleted.WithLabelValues(deletedTopic) // there from the start: a rate needs its zero
 	if r != nil {
-		r.MustRegister(m.fsync, m.save, m.proposal, m.leaderChanges, m.isrChanges, m.corrupt, m.recovery, &hostCollector{h})
+		r.MustRegister(read, m.deleted, m.fsync, m.save, m.proposal, m.leaderChanges, m.isrChanges, m.corrupt, m.recovery, &hostCollector{h})
 	}
 	return m
 }

@@ -30,6 +30,7 @@ func (p *Partition) Read(dst []byte, r ReadRequest) ([]byte, Offsets, error) {
 	if err != nil {
 		return dst, off, p.readError(err)
 	}
+	p.host.metrics.readDisk.Add(float64(len(out) - len(dst)))
 	return out, off, nil
 }
 

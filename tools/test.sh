@@ -5,6 +5,7 @@
 # tests/compat/install.sh. On Debian as root missing packages come by apt-get, otherwise this says what to
 # install. With CI=true a missing foreign client is a failure, else its tests are skipped.
 set -eu
+export DEBIAN_FRONTEND=noninteractive
 cd "$(dirname "$0")/.."
 
 began=$(date +%s)

@@ -8,6 +8,7 @@
 #
 # Go's clients are pinned by go.mod and need nothing.
 set -uo pipefail
+export DEBIAN_FRONTEND=noninteractive
 here=$(cd "$(dirname "$0")" && pwd)
 repo=$(cd "$here/../.." && pwd)
 cache=$repo/.cache/compat
@@ -68,7 +69,7 @@ install_kafkajs() {
 }
 
 install_java() {
-  packages java openjdk-17-jre-headless || return
+  packages java default-jre-headless || return
   ls "${PEERS_DIR:-$HOME/.cache/stele-peers}"/jars/kafka-tools-*.jar >/dev/null 2>&1 && return
   packages mvn maven && packages unzip unzip || return
   quiet bash "$repo/bench/peers/kafka.sh" tool DumpLogSegments --version

@@ -58,8 +58,12 @@ type Options struct {
 	// election. The controller waits longer before it starts a generation (broker.session.timeout.ms). 0 = no such fence:
 	// for a node whose metadata has no other member.
 	ControllerLease time.Duration
+	// CatchUpRate bounds the bytes per second that this node hands to replicas elsewhere that catch up from its files; 0 = no
+	// bound.
+	CatchUpRate int64
 	// ProducerExpiry is how long an idempotent producer is remembered after its last batch; 0 = 24 h.
 	ProducerExpiry time.Duration
+	reach          int // entries that Raft can reach after a start, for tests
 	// Registerer takes the metrics; nil = nobody does.
 	Registerer prometheus.Registerer
 }
@@ -100,6 +104,10 @@ type Host struct {
 	replay     *journalReplay
 	closed     bool
 
+	catching    chan struct{} // taken by replicas of this node that catch up
+	behind      chan struct{} // taken by leaders that wait for others to do so
+	catchUpRate throttle
+
 	routesMu sync.RWMutex
 	// routesMu guards:
 	routes map[ShardID]*Partition // as partitions, for the transport
@@ -117,7 +125,8 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		space:      &spaceGuard{fs: o.FS, dir: o.Dir, percent: o.ReservePercent},
 		partitions: make(map[ShardID]*Partition), dirs: make(map[string]ShardID), recovered: make(map[shardKey]*shardLog),
 		proposals: make(chan *Partition, proposalsQueued), routes: make(map[ShardID]*Partition),
-		transport: o.Transport, registry: newRegistry(),
+		transport: o.Transport, registry: newRegistry(), catchUpRate: newThrottle(o.CatchUpRate),
+		catching: make(chan struct{}, catchUpAtOnce), behind: make(chan struct{}, behindWaiters),
 	}
 	h.controllerAt.Store(-int64(o.ControllerLease) - 1) // not heard yet
 	h.metrics = newMetrics(h, o.Registerer)
@@ -198,6 +207,7 @@ func (h *Host) open() error {
 		h.tasks.Go(h.consult)
 	}
 	h.transport.Handle(callQuarantine, h.answerQuarantine)
+	h.handleCatchUp()
 	return h.startMetadata()
 }
 
@@ -242,7 +252,7 @@ func (h *Host) startNodeHost() error {
 		return err
 	}
 	bridgeLogs(h.logger)
-	tf := &transport.Factory{T: h.transport, Observer: observer{h}, Target: nodeTarget, NodeOf: nodeOf}
+	tf := &transport.Factory{T: h.transport, Observer: observer{h}, Target: nodeTarget, NodeOf: nodeOf, Behind: h.tellBehind}
 	c := config.NodeHostConfig{
 		NodeHostDir:         h.raftDir(),
 		RTTMillisecond:      tickMillis,
@@ -354,15 +364,16 @@ func (h *Host) Close() error {
 	h.mu.Unlock()
 	h.cancel()
 	h.tasks.Wait()
+	var err error
 	for _, p := range h.all() {
+		err = errors.Join(err, p.endCatchUp())
 		p.close()
 	}
 	if h.nodes != nil {
 		h.nodes.Close()
 	}
-	var err error
 	if h.journal != nil {
-		err = h.journal.close()
+		err = errors.Join(err, h.journal.close())
 	}
 	for _, p := range h.all() {
 		err = errors.Join(err, p.shard.close())

@@ -284,6 +284,9 @@ func (h *Host) StopPartition(spec PartitionSpec) error {
 	if p == nil {
 		return nil
 	}
+	if err := p.endCatchUp(); err != nil {
+		return err
+	}
 	p.close()
 	if err := h.unload(p); err != nil {
 		return err
@@ -321,6 +324,9 @@ func (h *Host) DeletePartition(spec PartitionSpec) error {
 	p := h.partitions[spec.Shard]
 	h.mu.Unlock()
 	if p != nil {
+		if err := p.endCatchUp(); err != nil {
+			return err
+		}
 		p.close()
 		if err := h.unload(p); err != nil {
 			return err

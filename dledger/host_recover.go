@@ -207,7 +207,7 @@ func (h *Host) openJournal(replay *journalReplay) error {
 
 // shardOptions are those of a replica's files; spec is nil while only recovering.
 func (h *Host) shardOptions(spec *PartitionSpec) shardOptions {
-	o := shardOptions{fs: h.opts.FS, logger: h.logger, log: commitlog.Options{
+	o := shardOptions{fs: h.opts.FS, logger: h.logger, reach: h.opts.reach, log: commitlog.Options{
 		FS: h.opts.FS, Logger: h.logger, Files: h.files,
 	}}
 	if spec != nil {

@@ -39,6 +39,7 @@ type Partition struct {
 	raftNode    atomic.Int32 // node id of the Raft leader, -1 if unknown
 	pendingN    atomic.Int32 // appends and proposals that wait for something; 0 = the sweeper passes by
 	subs        subscribers
+	catching    catchUp
 	flushed     time.Time // only the flusher looks at it
 
 	mu sync.Mutex

@@ -45,7 +45,7 @@ type shardLog struct {
 	dir        string
 	fs         vfs.FS
 	logger     *slog.Logger
-	log        *commitlog.Log
+	log        *openLog
 	durability
 
 	mu sync.RWMutex

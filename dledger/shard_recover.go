@@ -30,6 +30,7 @@ type shardOptions struct {
 	fs     vfs.FS
 	logger *slog.Logger
 	log    commitlog.Options
+	reach  int // entries that Raft can reach after a start; 0 = reachEntries
 }
 
 // createShard makes the directory of a new replica.
@@ -47,7 +48,7 @@ func createShard(o shardOptions, dir string, key shardKey, generation int32) (*s
 		return nil, fmt.Errorf("create %s: %w", dir, err)
 	}
 	return &shardLog{
-		key: key, generation: generation, dir: dir, fs: o.fs, logger: o.logger, log: log,
+		key: key, generation: generation, dir: dir, fs: o.fs, logger: o.logger, log: newOpenLog(log),
 		first: 1, file: file, writer: newRaftWriter(o.fs, dir), flushEvery: 1,
 		state: replicaState{membership: copyMembership(pb.Membership{})}, folded: replicaState{membership: copyMembership(pb.Membership{})},
 	}, nil
@@ -70,6 +71,9 @@ type recovery struct {
 // synced with everything else before it returns: the replica may vote. Errors: *commitlog.CorruptionError,
 // ErrCorrupt (the replica is damaged), ErrUnsupportedVersion.
 func recoverShard(o shardOptions, dir string, pending func(shardKey) *pendingShard) (*shardLog, error) {
+	if err := finishInstall(o.fs, dir); err != nil {
+		return nil, fmt.Errorf("recover %s: %w", dir, err)
+	}
 	file, err := readReplicaFile(o.fs, dir)
 	if err != nil {
 		return nil, fmt.Errorf("recover %s: %w", dir, err)
@@ -108,7 +112,7 @@ func (r *recovery) run() (*shardLog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finish: %w", err)
 	}
-	s.log = log
+	s.log = newOpenLog(log)
 	if err := r.persist(s); err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
@@ -298,13 +302,16 @@ func (r *recovery) build(hard hardState) (*shardLog, error) {
 
 // reachBase is the index from behind which Raft replays and can send entries: near the commit index.
 func (r *recovery) reachBase(commit Index) Index {
-	bytes, n := int64(0), 0
+	bytes, n, reach := int64(0), 0, reachEntries
+	if r.reach > 0 {
+		reach = r.reach
+	}
 	for i := len(r.recs) - 1; i >= 0; i-- {
 		e := &r.recs[i]
 		if e.index > commit {
 			continue
 		}
-		if n++; n > reachEntries || bytes > reachBytes {
+		if n++; n > reach || bytes > reachBytes {
 			return e.index
 		}
 		bytes += int64(e.length)

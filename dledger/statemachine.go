@@ -30,10 +30,11 @@ func (p *partitionSM) Close() error                                  { return ni
 
 var (
 	errNoLookup   = errors.New("dledger: partitions are read from their log")
-	errNoSnapshot = errors.New("dledger: partitions have no user snapshots")
+	errNoSnapshot = errors.New("dledger: partitions are caught up by fetching, not by snapshots")
 )
 
-func (p *partitionSM) SaveSnapshot(any, io.Writer, <-chan struct{}) error   { return errNoSnapshot }
+// SaveSnapshot has nothing to say: what is to be streamed is only the word that the other replica is behind (catchup.go).
+func (p *partitionSM) SaveSnapshot(any, io.Writer, <-chan struct{}) error   { return nil }
 func (p *partitionSM) RecoverFromSnapshot(io.Reader, <-chan struct{}) error { return errNoSnapshot }
 
 // metadataSM adapts the broker's metadata state machine.

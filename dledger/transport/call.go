@@ -85,6 +85,15 @@ func (t *Transport) handle(method string, h handler) {
 // Call asks a node and waits for its answer. A call to this node itself is answered here. Errors: *RemoteError, ErrNoAddress,
 // ErrForeign, ErrClosed, ctx's, the connection's: then the call may have been carried out.
 func (t *Transport) Call(ctx context.Context, node int32, method string, body []byte) ([]byte, error) {
+	return t.call(ctx, node, laneCalls, method, body)
+}
+
+// CallBulk is Call over a connection of its own, for answers of megabytes: short calls do not wait behind them.
+func (t *Transport) CallBulk(ctx context.Context, node int32, method string, body []byte) ([]byte, error) {
+	return t.call(ctx, node, laneBulk, method, body)
+}
+
+func (t *Transport) call(ctx context.Context, node int32, lane laneKind, method string, body []byte) ([]byte, error) {
 	if node >= 0 && node == t.NodeID() {
 		return t.answer(ctx, Caller{Node: node, Cluster: t.ClusterID(), Incarnation: t.incarnation}, method, body)
 	}
@@ -92,12 +101,15 @@ func (t *Transport) Call(ctx context.Context, node int32, method string, body []
 	if err != nil {
 		return nil, err
 	}
+	if lane == laneBulk {
+		return p.bulk.call(ctx, method, body)
+	}
 	return p.calls.call(ctx, method, body)
 }
 
 // CallAddress asks whoever answers at host:port, on a connection of its own.
 func (t *Transport) CallAddress(ctx context.Context, address, method string, body []byte) ([]byte, error) {
-	c := newCaller(t, -1)
+	c := newCaller(t, -1, laneCalls)
 	c.address = address
 	defer c.close()
 	return c.call(ctx, method, body)
@@ -107,6 +119,7 @@ func (t *Transport) CallAddress(ctx context.Context, address, method string, bod
 type caller struct {
 	t       *Transport
 	node    int32
+	lane    laneKind
 	address string // where node is -1
 
 	dialing sync.Mutex // held while a connection is made
@@ -125,8 +138,8 @@ type callResult struct {
 	err  error
 }
 
-func newCaller(t *Transport, node int32) *caller {
-	return &caller{t: t, node: node, waiting: make(map[uint64]chan callResult)}
+func newCaller(t *Transport, node int32, lane laneKind) *caller {
+	return &caller{t: t, node: node, lane: lane, waiting: make(map[uint64]chan callResult)}
 }
 
 func (c *caller) call(ctx context.Context, method string, body []byte) ([]byte, error) {
@@ -174,7 +187,7 @@ func (c *caller) connect(ctx context.Context) error {
 			return fmt.Errorf("%w: node %d", ErrNoAddress, node)
 		}
 	}
-	conn, _, err := c.t.dial(ctx, node, address, laneCalls)
+	conn, _, err := c.t.dial(ctx, node, address, c.lane)
 	if err != nil {
 		return err
 	}

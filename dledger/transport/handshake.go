@@ -30,6 +30,7 @@ const (
 	laneControl  laneKind = "control"
 	laneSnapshot laneKind = "snapshot"
 	laneCalls    laneKind = "calls"
+	laneBulk     laneKind = "bulk" // calls with large answers, out of the way of the others
 )
 
 type greeting struct {

@@ -13,6 +13,7 @@ type peer struct {
 	data    *lane
 	control *lane
 	calls   *caller
+	bulk    *caller
 
 	mu sync.Mutex
 	// mu guards:
@@ -22,7 +23,8 @@ type peer struct {
 
 func newPeer(t *Transport, node int32) *peer {
 	p := &peer{t: t, node: node}
-	p.data, p.control, p.calls = newLane(p, laneData), newLane(p, laneControl), newCaller(t, node)
+	p.data, p.control = newLane(p, laneData), newLane(p, laneControl)
+	p.calls, p.bulk = newCaller(t, node, laneCalls), newCaller(t, node, laneBulk)
 	return p
 }
 
@@ -55,6 +57,7 @@ func (p *peer) reset() {
 	p.data.cut()
 	p.control.cut()
 	p.calls.cut()
+	p.bulk.cut()
 }
 
 // retry ends waiting between attempts: the other side has just been heard.
@@ -67,6 +70,7 @@ func (p *peer) close() {
 	p.data.close()
 	p.control.close()
 	p.calls.close()
+	p.bulk.close()
 }
 
 // PeerState is how the connection to a node stands.

@@ -54,6 +54,9 @@ type Factory struct {
 	// Target names a node towards dragonboat and NodeOf is its reverse.
 	Target func(node int32) string
 	NodeOf func(target string) (node int32, ok bool)
+	// Behind is called for each chunk of a snapshot that is to go to a node; where it returns true the chunk has been dealt
+	// with and is not sent. It may block. nil: all are sent.
+	Behind func(node int32, c *pb.Chunk) bool
 }
 
 var _ config.TransportFactory = (*Factory)(nil)
@@ -180,7 +183,7 @@ func (t *Transport) serve(c net.Conn) {
 		}
 		return
 	}
-	if g.Node >= 0 && g.Lane != laneCalls {
+	if g.Node >= 0 && g.Lane != laneCalls && g.Lane != laneBulk {
 		t.heard(g.Node)
 	}
 	switch g.Lane {
@@ -188,7 +191,7 @@ func (t *Transport) serve(c net.Conn) {
 		err = t.serveLane(c, g.Node)
 	case laneSnapshot:
 		err = t.serveSnapshot(c)
-	case laneCalls:
+	case laneCalls, laneBulk:
 		err = t.serveCalls(c, g)
 	default:
 		err = fmt.Errorf("%w: lane %q", ErrProtocol, g.Lane)

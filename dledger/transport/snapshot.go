@@ -14,34 +14,53 @@ import (
 )
 
 // A frame of the snapshot lane: length (uint32) | CRC32C (uint32) | chunk, as dragonboat encodes it. Only the cluster
-// metadata and the manifests of partitions come this way: a few MiB.
+// metadata comes this way: a few MiB.
 const chunkMax = 16 << 20
 
-// GetSnapshotConnection opens a connection for one snapshot.
+// GetSnapshotConnection returns a connection for one snapshot. It is opened by the first chunk that is sent: a failure to
+// open it would make dragonboat drop what is meant for that node for a while, messages too.
 func (r *raftTransport) GetSnapshotConnection(ctx context.Context, target string) (raftio.ISnapshotConnection, error) {
 	node, ok := r.f.NodeOf(target)
 	if !ok {
 		return nil, fmt.Errorf("%w: %q", ErrNoAddress, target)
 	}
-	address, ok := r.f.T.Address(node)
-	if !ok {
-		return nil, fmt.Errorf("%w: node %d", ErrNoAddress, node)
-	}
-	c, _, err := r.f.T.dial(ctx, node, address, laneSnapshot)
-	if err != nil {
-		return nil, err
-	}
-	return &snapshotConn{c: c}, nil
+	return &snapshotConn{ctx: ctx, f: r.f, node: node}, nil
 }
 
 type snapshotConn struct {
-	c net.Conn
-	b []byte
+	ctx  context.Context //nolint:containedctx // dragonboat's, for opening the connection
+	f    *Factory
+	node int32
+	c    net.Conn // nil until something is sent
+	b    []byte
 }
 
-func (s *snapshotConn) Close() { _ = s.c.Close() }
+func (s *snapshotConn) Close() {
+	if s.c != nil {
+		_ = s.c.Close()
+	}
+}
+
+func (s *snapshotConn) open() error {
+	if s.c != nil {
+		return nil
+	}
+	address, ok := s.f.T.Address(s.node)
+	if !ok {
+		return fmt.Errorf("%w: node %d", ErrNoAddress, s.node)
+	}
+	c, _, err := s.f.T.dial(s.ctx, s.node, address, laneSnapshot)
+	s.c = c
+	return err
+}
 
 func (s *snapshotConn) SendChunk(chunk pb.Chunk) error {
+	if s.f.Behind != nil && s.f.Behind(s.node, &chunk) {
+		return nil
+	}
+	if err := s.open(); err != nil {
+		return err
+	}
 	body, err := chunk.Marshal()
 	if err != nil {
 		return fmt.Errorf("encode chunk: %w", err)

@@ -1,0 +1,106 @@
+package dledger
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+
+	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/transport"
+	"github.com/stelemq/stele/protocol/record"
+)
+
+// catchUpQuestion is the body of the calls of a replica that catches up.
+type catchUpQuestion struct {
+	Shard ShardID `json:"shard"`
+	// From is where batches are to begin, or as of where the state is asked for; UpTo bounds them, exclusive.
+	From record.Offset `json:"from,omitempty"`
+	UpTo record.Offset `json:"up_to,omitempty"`
+}
+
+// handleCatchUp registers the calls.
+func (h *Host) handleCatchUp() {
+	h.transport.Handle(callBehind, h.answerBehind)
+	h.transport.Handle(callManifest, h.serve(func(_ context.Context, p *Partition, _ *catchUpQuestion) ([]byte, error) {
+		m, err := p.manifest()
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(m) //nolint:wrapcheck // it cannot fail
+	}))
+	h.transport.Handle(callState, h.serve(func(_ context.Context, p *Partition, q *catchUpQuestion) ([]byte, error) {
+		st, err := p.shard.log.StateAt(q.From)
+		if err != nil {
+			return nil, p.readError(err)
+		}
+		return commitlog.AppendProducerSnapshot(nil, st.Producers), nil
+	}))
+	h.transport.Handle(callBatches, h.serve(h.serveBatches))
+}
+
+// serve finds the replica that is asked. Any that knows what is committed can serve, not the leader alone.
+func (h *Host) serve(answer func(context.Context, *Partition, *catchUpQuestion) ([]byte, error)) transport.Handler {
+	return func(ctx context.Context, _ transport.Caller, body []byte) ([]byte, error) {
+		var q catchUpQuestion
+		if err := json.Unmarshal(body, &q); err != nil {
+			return nil, fmt.Errorf("catch up: %w", err)
+		}
+		p := h.partition(q.Shard)
+		if p == nil || p.quarantined.Load() {
+			return nil, fmt.Errorf("%w: shard %d", errNotServed, q.Shard)
+		}
+		return answer(ctx, p, &q)
+	}
+}
+
+// serveBatches answers with batches below what is committed, whole and checked, behind a checksum over all of them.
+func (h *Host) serveBatches(ctx context.Context, p *Partition, q *catchUpQuestion) ([]byte, error) {
+	upTo := min(q.UpTo, p.shard.committedOffset())
+	b, err := p.shard.log.Read(make([]byte, 4, 4+catchUpChunk), q.From, upTo, catchUpChunk, true)
+	if err != nil {
+		return nil, p.readError(err)
+	}
+	binary.LittleEndian.PutUint32(b, castagnoli(0, b[4:]))
+	if err := h.catchUpRate.wait(ctx, len(b)); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// manifest describes the replica as of its commit index.
+func (p *Partition) manifest() (*manifest, error) {
+	s := p.shard
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.committedTo
+	if i == 0 {
+		return nil, fmt.Errorf("%w: nothing is known to be committed", errNotServed)
+	}
+	m := &manifest{
+		Version: manifestVersion, Shard: s.key.shard, Generation: s.generation, Index: i, LogStart: s.state.logStart,
+		First: s.log.Segments()[0].Base,
+	}
+	if i == s.file.Index {
+		m.Term, m.Next, m.Fence = s.file.Term, s.file.Next, s.file.Fence
+	} else {
+		r, err := s.recordLocked(i)
+		if err != nil {
+			return nil, err
+		}
+		m.Term, m.Next = r.term, r.next
+		if m.Fence, err = s.fenceAtLocked(i); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if m.Membership, err = toBase64(&s.state.membership); err != nil {
+		return nil, err
+	}
+	for _, e := range s.log.Epochs() {
+		if e.Start <= m.Next && e.Epoch <= LeaderEpochOf(s.generation, m.Term) {
+			m.Epochs = append(m.Epochs, manifestEpoch(e))
+		}
+	}
+	return m, nil
+}

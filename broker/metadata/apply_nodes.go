@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/stelemq/stele/protocol"
 )
@@ -126,12 +127,12 @@ func (i *Image) removeNode(c *RemoveNode) Result {
 	return Result{}
 }
 
-// replicasOn counts the partitions with a replica on a node, in whatever state.
+// replicasOn counts the partitions with a replica on a node, in whatever state, or that are to get one.
 func (i *Image) replicasOn(node int32) int {
 	n := 0
 	for t := range i.Topics() {
 		for p := range t.Partitions {
-			if _, ok := t.Partitions[p].ReplicaOn(node); ok {
+			if _, ok := t.Partitions[p].ReplicaOn(node); ok || slices.Contains(t.Partitions[p].Target, node) {
 				n++
 			}
 		}

@@ -44,7 +44,8 @@ func (e *editor) reassign(c *Reassignment) *Error {
 	return nil
 }
 
-// CheckTarget says whether a partition may be moved to these nodes: known, each once, at least one.
+// CheckTarget says whether a partition may be moved to these nodes: known, not being decommissioned, each
+// once, at least one.
 func (i *Image) CheckTarget(nodes []int32) *Error {
 	if len(nodes) == 0 {
 		return &Error{protocol.InvalidReplicaAssignment, "The manual partition assignment includes an empty replica list."}
@@ -53,7 +54,11 @@ func (i *Image) CheckTarget(nodes []int32) *Error {
 		if slices.Contains(nodes[:n], node) {
 			return &Error{protocol.InvalidReplicaAssignment, fmt.Sprintf("The manual partition assignment includes the broker %d more than once.", node)}
 		}
-		if b, ok := i.brokers[node]; !ok || !b.Registered() {
+		b, ok := i.brokers[node]
+		if ok && b.State == NodeDecommissioning {
+			return &Error{protocol.InvalidReplicaAssignment, fmt.Sprintf("The manual partition assignment includes broker %d, which is being decommissioned.", node)}
+		}
+		if !ok || !b.Registered() {
 			return &Error{protocol.InvalidReplicaAssignment, fmt.Sprintf("The manual partition assignment includes broker %d, but no such broker is registered.", node)}
 		}
 	}

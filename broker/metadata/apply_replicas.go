@@ -96,6 +96,7 @@ func (e *editor) joinNode(c *JoinNode) Result {
 		e.replaceReplicas(old.Node)
 	}
 	b.DirectoryID, b.RaftAddress, b.Rack, b.Fenced, b.MetadataReplica = c.DirectoryID, c.RaftAddress, c.Rack, true, i.nextMetadata
+	b.Incarnation = ""
 	b.Epoch = i.index // who fences or unfences the disk that is gone means another one
 	i.putBroker(&b)
 	return Result{Node: b.Node, MetadataReplica: b.MetadataReplica, ClusterID: i.clusterID}
@@ -106,17 +107,29 @@ func (e *editor) replaceReplicas(node int32) {
 	for _, name := range e.i.TopicNames() { // sorted: ids must come out alike on every replica
 		t, _ := e.i.Topic(name)
 		for n := range t.Partitions {
-			r, ok := t.Partitions[n].ReplicaOn(node)
-			if !ok || r.State == Leaving {
+			if _, ok := t.Partitions[n].ReplicaOn(node); !ok {
 				continue
 			}
 			p, _ := e.partition(t.ID, int32(n)) //nolint:gosec // bounded by the number of partitions
-			p.replace(r.ID)
+			p.wipe(node)
 		}
 	}
 }
 
-// replace marks a replica as leaving and adds a learner on the same node in its place.
+// wipe marks every replica on a node as gone, and adds a learner in the place of the one that was to stay.
+func (p *Partition) wipe(node int32) {
+	p.Replicas = slices.Clone(p.Replicas)
+	for n := range p.Replicas {
+		if r := &p.Replicas[n]; r.Node == node && r.State == Leaving {
+			r.Gone = true
+		}
+	}
+	if r, _ := p.ReplicaOn(node); r.State != Leaving {
+		p.replace(r.ID)
+	}
+}
+
+// replace marks a replica as leaving and gone, and adds a learner on the same node in its place.
 func (p *Partition) replace(id ReplicaID) {
 	out := make([]Replica, 0, len(p.Replicas)+1)
 	for _, r := range p.Replicas {
@@ -124,7 +137,7 @@ func (p *Partition) replace(id ReplicaID) {
 			out = append(out, r)
 			continue
 		}
-		out = append(out, Replica{Node: r.Node, ID: p.NextReplica, State: Learner}, Replica{Node: r.Node, ID: r.ID, State: Leaving})
+		out = append(out, Replica{Node: r.Node, ID: p.NextReplica, State: Learner}, Replica{Node: r.Node, ID: r.ID, State: Leaving, Gone: true, Voted: r.State == Voter})
 		p.NextReplica++
 	}
 	p.Replicas = out
@@ -145,6 +158,9 @@ func (e *editor) changeReplicas(c *ChangeReplicas) Result {
 		if s.Leave != 0 {
 			p.leave(s.Leave)
 		}
+		if r, ok := p.Replica(s.Replace); ok && r.State != Leaving && (r.State != Voter || p.Voters() > 1) {
+			p.replace(r.ID)
+		}
 		p.settle()
 	}
 	return Result{}
@@ -152,24 +168,24 @@ func (e *editor) changeReplicas(c *ChangeReplicas) Result {
 
 // addLearner adds a replica on a node that has none, in its place of the order wanted.
 func (p *Partition) addLearner(node int32) {
-	if r, ok := p.ReplicaOn(node); ok && r.State != Leaving {
-		return
+	if slices.ContainsFunc(p.Replicas, func(r Replica) bool { return r.Node == node && !r.Gone }) {
+		return // one that leaves must have left: a node runs one replica of a shard
 	}
 	p.Replicas = append(slices.Clone(p.Replicas), Replica{Node: node, ID: p.NextReplica, State: Learner})
 	p.NextReplica++
 	p.sort(p.Target)
 }
 
-// leave marks a replica as leaving, unless it is the last voter.
+// leave marks a replica as leaving, unless it is the last voter, or the last one that stays.
 func (p *Partition) leave(id ReplicaID) {
 	r, ok := p.Replica(id)
-	if !ok || r.State == Leaving || r.State == Voter && p.Voters() == 1 {
+	if !ok || r.State == Leaving || r.State == Voter && p.Voters() == 1 || p.staying() == 1 {
 		return
 	}
 	p.Replicas = slices.Clone(p.Replicas)
 	for n := range p.Replicas {
 		if p.Replicas[n].ID == id {
-			p.Replicas[n].State = Leaving
+			p.Replicas[n].State, p.Replicas[n].Voted = Leaving, r.State == Voter
 		}
 	}
 }
@@ -240,13 +256,12 @@ func (e *editor) newGeneration(c *NewGeneration) Result {
 		return refuse(code, "there is no such partition")
 	}
 	survivor, ok := p.Replica(c.Survivor)
-	if p.Shard != c.Shard || !ok {
+	if p.Shard != c.Shard || !ok || survivor.Gone {
 		return refuse(protocol.InvalidRequest, "the partition is in generation %d with other replicas", p.Generation)
 	}
 	var out []Replica
 	for _, r := range p.Replicas {
-		newest, _ := p.ReplicaOn(r.Node)
-		if r.ID != survivor.ID && (r.State == Leaving || r.Node == survivor.Node || r.ID != newest.ID) {
+		if r.ID != survivor.ID && (r.State == Leaving || r.Node == survivor.Node) {
 			continue
 		}
 		next := Replica{Node: r.Node, ID: p.NextReplica, State: Learner}
@@ -262,6 +277,7 @@ func (e *editor) newGeneration(c *NewGeneration) Result {
 	e.i.nextShard++
 	p.Generation++
 	p.Recover = false
+	p.settle()
 	return Result{}
 }
 

@@ -137,6 +137,7 @@ func TestReassign_Codes(t *testing.T) {
 	m := withNodes(t, 1, 2)
 	mustDo(t, m, create("t", 1, []int32{1}))
 	mustDo(t, m, &JoinNode{DirectoryID: "new", Node: 7})
+	mustDo(t, m, &SetNodeState{Node: 2, State: NodeDecommissioning})
 	for _, row := range []struct {
 		name   string
 		change Reassignment
@@ -146,6 +147,7 @@ func TestReassign_Codes(t *testing.T) {
 		{"empty", Reassignment{Topic: id(1), Target: []int32{}}, protocol.InvalidReplicaAssignment},
 		{"twice", Reassignment{Topic: id(1), Target: []int32{1, 1}}, protocol.InvalidReplicaAssignment},
 		{"stranger", Reassignment{Topic: id(1), Target: []int32{9}}, protocol.InvalidReplicaAssignment},
+		{"being decommissioned", Reassignment{Topic: id(1), Target: []int32{2}}, protocol.InvalidReplicaAssignment},
 		{"not yet registered", Reassignment{Topic: id(1), Target: []int32{7}}, protocol.InvalidReplicaAssignment},
 		{"no such partition", Reassignment{Topic: id(1), Partition: 1, Target: []int32{1}}, protocol.UnknownTopicOrPartition},
 		{"negative partition", Reassignment{Topic: id(1), Partition: -1, Target: []int32{1}}, protocol.UnknownTopicOrPartition},
@@ -163,8 +165,11 @@ func TestChangeReplicas_RefusesWhatWouldBreak(t *testing.T) {
 	mustDo(t, m, create("t", 1, []int32{1}))
 	stale := step(m, 2, 0)
 	stale.Steps[0].Shard = 99
+	last := step(m, -1, 0)
+	last.Steps[0].Replace = 1
 	for name, c := range map[string]Command{
-		"last voter leaves": step(m, -1, 1), "stranger leaves": step(m, -1, 77), "stranger comes": step(m, 9, 0), "another generation": stale,
+		"last voter is replaced": last,
+		"last voter leaves":      step(m, -1, 1), "stranger leaves": step(m, -1, 77), "stranger comes": step(m, 9, 0), "another generation": stale,
 		"report of another generation": &ReplicaStates{Reports: []ReplicaReport{{Topic: id(1), Shard: 99, Voters: []ReplicaID{2}}}},
 	} {
 		mustDo(t, m, c)
@@ -350,5 +355,17 @@ func TestApply_ClusterCommandsLeaveOldImagesAlone(t *testing.T) {
 		if !bytes.Equal(before, snapshotOf(t, frozen)) {
 			t.Errorf("%T changed an old image", c)
 		}
+	}
+}
+
+func TestChangeReplicas_ReplacesADamagedReplica(t *testing.T) {
+	m := withNodes(t, 1, 2, 3)
+	mustDo(t, m, create("t", 1, []int32{1, 2, 3}))
+	c := step(m, -1, 0)
+	c.Steps[0].Replace = 2
+	mustDo(t, m, c)
+	mustDo(t, m, c)
+	if got := show(part(t, m)); got != "1/1v 2/4l 2/2x 3/3v" {
+		t.Error(got)
 	}
 }

@@ -99,9 +99,13 @@ type ReplicaChange struct {
 	Add *int32 `json:"add,omitempty"`
 	// Leave is a replica that is to leave; 0: none. The last voter never is.
 	Leave ReplicaID `json:"leave,omitempty"`
+	// Replace is a replica whose files are damaged: it leaves, and a new one comes on the same node; 0: none.
+	// The last voter never is.
+	Replace ReplicaID `json:"replace,omitempty"`
 }
 
-// ChangeReplicas carries the controller's steps towards a wish.
+// ChangeReplicas carries the controller's steps towards a wish, or a node's report that a replica of its own is
+// damaged.
 type ChangeReplicas struct {
 	Steps []ReplicaChange `json:"steps"`
 }

@@ -61,6 +61,11 @@ type Replica struct {
 	Node  int32        `json:"node"`
 	ID    ReplicaID    `json:"id"`
 	State ReplicaState `json:"state,omitzero"`
+	// Gone: its disk was replaced or its files are damaged, so it will not vote again however alive its node
+	// is. It is Leaving, too.
+	Gone bool `json:"gone,omitempty"`
+	// Voted: it is Leaving and was a Voter before, so Raft may still count its vote.
+	Voted bool `json:"voted,omitempty"`
 }
 
 // Partition is one partition as the cluster wants it. Immutable.
@@ -68,7 +73,7 @@ type Partition struct {
 	Shard      ShardID `json:"shard"`
 	Generation int32   `json:"generation"`
 	// Replicas in order of preference. A node has at most one that is not Leaving.
-	// Invariant: at least one Voter.
+	// Invariant: at least one Voter, unless the disks of all of them were replaced.
 	Replicas []Replica `json:"replicas"`
 	// NextReplica is the id that the next replica gets. Invariant: above every id ever given, over all
 	// generations.
@@ -154,11 +159,25 @@ func (p *Partition) NodesIn(s ReplicaState) []int32 {
 	return nodes
 }
 
+// Counts reports whether Raft may still count the replica's vote.
+func (r Replica) Counts() bool { return r.State == Voter || r.Voted }
+
 // Voters counts the replicas in state Voter.
 func (p *Partition) Voters() int {
 	n := 0
 	for _, r := range p.Replicas {
 		if r.State == Voter {
+			n++
+		}
+	}
+	return n
+}
+
+// staying counts the replicas that are not Leaving.
+func (p *Partition) staying() int {
+	n := 0
+	for _, r := range p.Replicas {
+		if r.State != Leaving {
 			n++
 		}
 	}

@@ -200,6 +200,7 @@ func (h *Host) open() error {
 	for range proposers {
 		h.tasks.Go(h.proposer)
 	}
+	h.journal.startFiller()
 	h.tasks.Go(h.sweeper)
 	h.tasks.Go(h.flusher)
 	h.tasks.Go(h.expirer)

@@ -22,8 +22,10 @@ const (
 	// inlineShardMax is the most bytes of one shard that go into the journal instead of syncing its
 	// segment: beyond it writing them twice costs more than a sync in parallel.
 	inlineShardMax = 8 << 10
-	// inlineTotalMax bounds the inlined bytes of one frame.
-	inlineTotalMax = 64 << 10
+	// inlineTotalMax bounds the inlined bytes of one frame, and with inlineShare a part of the file. Small bytes of many
+	// shards are cheaper to write twice than to sync one by one: a sync costs as much as tens of KiB written.
+	inlineTotalMax = 1 << 20
+	inlineShare    = 4
 	// frameBodyMax is when a group is cut: later saves go into the next frame.
 	frameBodyMax = 1 << 20
 	// relaxedBytesMax is how many unsynced bytes of relaxed partitions start a background checkpoint; it bounds
@@ -82,6 +84,7 @@ type journal struct {
 
 	ckpt   sync.Mutex    // one checkpoint at a time
 	wake   chan struct{} // for the checkpointer; capacity 1
+	hurry  chan struct{} // somebody waits for the checkpoint that is running; capacity 1
 	quit   chan struct{}
 	done   sync.WaitGroup
 	ended  chan struct{} // closed when fatal has returned, as it does in tests only
@@ -202,6 +205,7 @@ func (j *journal) writeRelaxed(r *saveRequest) error {
 	}
 	if j.relaxed > relaxedBytesMax {
 		j.wakeCheckpointer()
+		j.hurryCheckpoint()
 	}
 	return nil
 }
@@ -226,7 +230,7 @@ func (j *journal) flush(group []*saveRequest) error {
 	if err := j.failed(); err != nil {
 		return err
 	}
-	chooseInlined(group)
+	chooseInlined(group, min(inlineTotalMax, j.size/inlineShare))
 	j.wmu.Lock()
 	file, end, err := j.writeFrame(group)
 	j.wmu.Unlock()
@@ -261,13 +265,14 @@ func (j *journal) flush(group []*saveRequest) error {
 	return nil
 }
 
-// chooseInlined decides whose bytes ride in the journal: few, and behind nothing but safe bytes.
-func chooseInlined(group []*saveRequest) {
-	total := 0
+// chooseInlined decides whose bytes ride in the journal: few, and behind nothing but safe bytes. All together are at most
+// limit.
+func chooseInlined(group []*saveRequest, limit int64) {
+	total := int64(0)
 	for _, g := range group {
 		for _, s := range g.saves {
-			n := len(s.data.bytes)
-			if !s.durable || n == 0 || n > inlineShardMax || total+n > inlineTotalMax {
+			n := int64(len(s.data.bytes))
+			if !s.durable || n == 0 || n > inlineShardMax || total+n > limit {
 				continue
 			}
 			if s.shard.safeAt(s.data.segment, s.data.pos) {
@@ -396,6 +401,7 @@ func (j *journal) rotate(spare int) error {
 			return err
 		}
 		j.wakeCheckpointer()
+		j.hurryCheckpoint()
 		j.freed.Wait()
 	}
 	old := j.cur
@@ -420,6 +426,9 @@ func (j *journal) rotate(spare int) error {
 	j.live = append(j.live, old)
 	j.cur = next
 	j.wakeCheckpointer()
+	if len(j.live) > 1 {
+		j.hurryCheckpoint() // the next rotation would have to wait for it
+	}
 	return nil
 }
 

@@ -13,6 +13,13 @@ import (
 // full: it bounds what a restart replays, and after it damage at rest is told from a torn tail.
 const checkpointInterval = 10 * time.Second
 
+// A checkpoint of many shards is spread out, one shard every checkpointStep but at most checkpointSpan in all, so that
+// its syncs do not stand in the way of those that somebody waits for.
+const (
+	checkpointStep = 4 * time.Millisecond
+	checkpointSpan = 6 * time.Second
+)
+
 type journalOptions struct {
 	fs    vfs.FS
 	dir   string
@@ -26,7 +33,7 @@ type journalOptions struct {
 func openJournal(o journalOptions, replay *journalReplay) (*journal, error) {
 	j := &journal{
 		fs: o.fs, dir: o.dir, size: o.size, hooks: o.hooks, fatal: o.fatal,
-		hard: make(map[shardKey]*hardEntry), wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}),
+		hard: make(map[shardKey]*hardEntry), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}),
 	}
 	j.freed = sync.NewCond(&j.wmu)
 	for k, p := range replay.shards {
@@ -149,26 +156,62 @@ func (j *journal) wakeCheckpointer() {
 	}
 }
 
+// hurryCheckpoint lets the running checkpoint, or else the next one, be done at once.
+func (j *journal) hurryCheckpoint() {
+	select {
+	case j.hurry <- struct{}{}:
+	default:
+	}
+}
+
 func (j *journal) checkpointer() {
-	tick := time.NewTicker(checkpointInterval)
-	defer tick.Stop()
+	due := time.NewTimer(checkpointInterval)
+	defer due.Stop()
 	for {
 		select {
 		case <-j.quit:
 			return
 		case <-j.wake:
-		case <-tick.C:
+		case <-due.C:
 		}
-		if err := j.checkpoint(); err != nil {
+		if err := j.checkpointSlowly(); err != nil {
 			_ = j.fail(err)
 			return
 		}
+		due.Reset(checkpointInterval)
 	}
 }
 
 // checkpoint makes everything that the journal says of entries stand in .raft and segment files, and frees
-// the files that are complete.
+// the files that are complete. The caller waits for it.
 func (j *journal) checkpoint() error {
+	j.hurryCheckpoint() // one may be running
+	return j.checkpointAt(func(int, int) {})
+}
+
+// checkpointSlowly does the same, spread out until somebody is in a hurry.
+func (j *journal) checkpointSlowly() error {
+	began, hurried := time.Now(), false
+	return j.checkpointAt(func(done, of int) {
+		span := min(checkpointSpan, time.Duration(of)*checkpointStep)
+		ahead := span*time.Duration(done)/time.Duration(of) - time.Since(began)
+		if hurried || ahead <= 0 {
+			return
+		}
+		t := time.NewTimer(ahead)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-j.hurry:
+			hurried = true
+		case <-j.quit:
+			hurried = true
+		}
+	})
+}
+
+// checkpointAt makes a checkpoint at the speed that pace allows: it is called before each shard.
+func (j *journal) checkpointAt(pace func(done, of int)) error {
 	j.ckpt.Lock()
 	defer j.ckpt.Unlock()
 	if err := j.failed(); err != nil {
@@ -194,7 +237,7 @@ func (j *journal) checkpoint() error {
 	if len(shards) == 0 && retired == 0 {
 		return nil
 	}
-	done, err := checkpointShards(shards)
+	done, err := checkpointShards(shards, pace)
 	if err != nil {
 		return err
 	}
@@ -204,7 +247,7 @@ func (j *journal) checkpoint() error {
 }
 
 // checkpointShards checkpoints several shards at once: it is waiting for the disk, mostly.
-func checkpointShards(shards map[*shardLog]struct{}) (map[*shardLog]checkpointResult, error) {
+func checkpointShards(shards map[*shardLog]struct{}, pace func(done, of int)) (map[*shardLog]checkpointResult, error) {
 	var (
 		mu    sync.Mutex
 		errs  error
@@ -212,7 +255,10 @@ func checkpointShards(shards map[*shardLog]struct{}) (map[*shardLog]checkpointRe
 		out   = make(map[*shardLog]checkpointResult, len(shards))
 		slots = make(chan struct{}, 16)
 	)
+	n := 0
 	for s := range shards {
+		pace(n, len(shards))
+		n++
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()

@@ -64,7 +64,7 @@ type replayFile struct {
 	slot        int
 	path        string
 	seq, oldest uint64
-	bytes       []byte
+	bytes       []byte // of live files only
 }
 
 // replayJournal reads all files. Errors are those of reading and ErrUnsupportedVersion; damage is part of the
@@ -74,7 +74,7 @@ func replayJournal(fsys vfs.FS, dir string) (*journalReplay, error) {
 	var files []replayFile
 	for slot := range journalSlots {
 		path := filepath.Join(dir, fmt.Sprintf("%d.journal", slot))
-		b, err := readFile(fsys, path)
+		b, err := readHead(fsys, path, journalHeaderSize)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -89,7 +89,7 @@ func replayJournal(fsys vfs.FS, dir string) (*journalReplay, error) {
 		case err != nil:
 			out.damage, out.broken[slot] = &JournalDamageError{Path: path, Err: err}, true
 		case seq > 0:
-			files = append(files, replayFile{slot: slot, path: path, seq: seq, oldest: oldest, bytes: b})
+			files = append(files, replayFile{slot: slot, path: path, seq: seq, oldest: oldest})
 		}
 	}
 	slices.SortFunc(files, func(a, b replayFile) int { return int(int64(a.seq) - int64(b.seq)) }) //nolint:gosec // few files
@@ -99,6 +99,13 @@ func replayJournal(fsys vfs.FS, dir string) (*journalReplay, error) {
 	newest := files[len(files)-1]
 	out.last, out.lastSlot, out.liveFrom = newest.seq, newest.slot, newest.oldest
 	live := slices.DeleteFunc(files, func(f replayFile) bool { return f.seq < newest.oldest })
+	for i := range live {
+		b, err := readFile(fsys, live[i].path)
+		if err != nil {
+			return nil, fmt.Errorf("replay: %w", err)
+		}
+		live[i].bytes = b
+	}
 	out.checkChain(live)
 	for i := range live {
 		if err := out.fold(&live[i], live[i+1:]); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,15 @@ func benchPaced(b *testing.B, parts int) {
 		Fatal: func(err error) { b.Fatalf("fatal: %v", err) },
 	})
 	batch := benchBatch(record.HeaderLen + 100)
+	var frames, saves, frameBytes atomic.Int64
+	h.journal.wmu.Lock()
+	h.journal.hooks.frame = func(n, s int) {
+		frames.Add(1)
+		saves.Add(int64(s))
+		frameBytes.Add(int64(n))
+	}
+	h.journal.wmu.Unlock()
+	syncs0, cpu0 := fsyncs(b, h), processCPU()
 	var (
 		mu   sync.Mutex
 		took []time.Duration
@@ -39,7 +49,7 @@ func benchPaced(b *testing.B, parts int) {
 	b.ResetTimer()
 	for n := 0; n < b.N; {
 		<-tick.C
-		for due := int(time.Since(began)/pacedTick) * pacedPerTick; n < min(due, b.N); n++ {
+		for due := int(time.Since(began)/pacedTick+1) * pacedPerTick; n < min(due, b.N); n++ {
 			intended := began.Add(time.Duration(n/pacedPerTick) * pacedTick)
 			wg.Add(1)
 			err := ps[n%parts].Append(b.Context(), &AppendRequest{
@@ -61,6 +71,12 @@ func benchPaced(b *testing.B, parts int) {
 	}
 	wg.Wait()
 	b.StopTimer()
+	seconds := b.Elapsed().Seconds()
+	b.ReportMetric((fsyncs(b, h)-syncs0)/seconds, "fsyncs/s")
+	b.ReportMetric(float64(frames.Load())/seconds, "frames/s")
+	b.ReportMetric(float64(saves.Load())/float64(frames.Load()), "steps/frame")
+	b.ReportMetric((processCPU()-cpu0).Seconds()/seconds, "cpu-s/s")
+	b.ReportMetric(float64(frameBytes.Load())/seconds/1e6, "journal-MB/s")
 	slices.Sort(took)
 	for _, q := range []struct {
 		name string

@@ -110,6 +110,24 @@ func readFile(fsys vfs.FS, name string) ([]byte, error) {
 	return b, nil
 }
 
+// readHead reads the first n bytes of a file, or all that it has.
+func readHead(fsys vfs.FS, name string, n int64) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	size, err := f.Size()
+	if err != nil {
+		return nil, fmt.Errorf("size of %s: %w", name, err)
+	}
+	b := make([]byte, min(n, size))
+	if m, err := f.ReadAt(b, 0); m < len(b) {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return b, nil
+}
+
 // raftWriter appends records to the .raft file of one segment at a time.
 type raftWriter struct {
 	fs      vfs.FS

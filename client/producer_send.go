@@ -215,6 +215,7 @@ func (s *sender) unreachable(err error) {
 		if len(part.queue) > part.inFlight {
 			part.lastErr = err
 			part.retryAt = now.Add(part.wait.duration())
+			part.stale = true
 		}
 	}
 	poke(p.wake)

@@ -366,3 +366,25 @@ func TestProducer_SequenceWraps(t *testing.T) {
 		t.Fatalf("the last sequence is %d, want 5", got)
 	}
 }
+
+// The first metadata names a leader that is gone already; nobody answers at its address. Later metadata names another.
+func TestProducer_LeaderUnreachable(t *testing.T) {
+	f := clienttest.New(t, 2)
+	f.CreateTopic("t", 2)
+	f.Stop(2)
+	p := producer(t, dial(t, f), ProducerOptions{Linger: -1, Partitioner: func(*Record, int32) int32 { return 1 }})
+	done := make(chan error, 1)
+	if err := p.Produce(t.Context(), &Record{Topic: "t", Value: []byte("x")}, func(d Delivery) { done <- d.Err }); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(200 * time.Millisecond) //nolint:forbidigo // it tries meanwhile
+	f.MoveLeader("t", 1, 1)
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("the new leader is not asked for")
+	}
+}

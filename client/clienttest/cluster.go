@@ -142,6 +142,12 @@ func (c *Cluster) Intercept(f Intercept) {
 	c.intercept = f
 }
 
+// Stop closes a broker's listener and connections: nobody answers at its address any more.
+func (c *Cluster) Stop(id int32) {
+	_ = c.brokers[id-1].listener.Close()
+	c.CutConnections()
+}
+
 // MoveLeader makes another broker lead a partition; -1 makes none.
 func (c *Cluster) MoveLeader(name string, id, leader int32) {
 	c.mu.Lock()

@@ -51,10 +51,7 @@ type Options struct {
 	RaftAddress     string
 	DirectoryID     string
 	MetadataReplica uint64
-	// Peers are addresses of other nodes that hold whatever the metadata says (cluster.peers); whoever
-	// makes the Transport sets them there.
-	Peers  map[int32]string
-	Config Config
+	Config          Config
 	// Logger must not be nil.
 	Logger *slog.Logger
 	// Registerer takes the broker's metrics and Gatherer serves /metrics; nil: a registry of its own.
@@ -104,6 +101,10 @@ type Broker struct {
 	partitions    *partitions
 	leaders       *leaderTable
 	announcer     *announcer
+	replicas      *replicas
+	liveness      *liveness
+	reregister    chan struct{}
+	controlWake   chan struct{} // something has changed that the controller goes by
 	sessions      *fetchSessions
 	producerIDs   producerIDs
 	incarnation   string // differs for each start
@@ -154,6 +155,9 @@ func New(o Options) (*Broker, error) {
 	b.partitions = newPartitions(b)
 	b.leaders = newLeaderTable(b.now)
 	b.announcer = newAnnouncer(b)
+	b.replicas = newReplicas(b)
+	b.liveness = newLiveness(b.now)
+	b.reregister, b.controlWake = make(chan struct{}, 1), make(chan struct{}, 1)
 	b.producerIDs.b = b
 	b.buildAPIs()
 	if err := b.registerMetrics(); err != nil {
@@ -205,25 +209,21 @@ func (b *Broker) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	b.opts.Host.WatchLeadership(b.announcer.note)
 	defer b.opts.Host.WatchLeadership(nil)
-	if t := b.opts.Transport; t != nil {
-		t.Handle(callAnnounce, b.hearAnnouncement)
-	}
+	b.handleCalls()
 	wg.Go(func() { b.announcer.run(background) })
+	wg.Go(func() { b.replicas.run(background) })
+	wg.Go(func() { b.sendHeartbeats(background) })
 	wg.Go(func() { b.partitions.run(background) })
 	watch := b.opts.Metadata.Watch(func(metadata.Change) {
 		if err := b.opts.Metadata.Err(); err != nil {
 			cancel(fmt.Errorf("metadata: %w", err))
 		}
 	})
-	registered := make(chan struct{})
-	wg.Go(func() {
-		defer close(registered)
-		b.register(ctx, s, cancel)
-	})
+	wg.Go(func() { b.register(ctx, s, cancel) })
 	// Who connects now waits in the listener's backlog until Metadata can name this broker. Without a
 	// quorum of the metadata that may take long: what this broker leads is served all the same.
 	select {
-	case <-registered:
+	case <-b.ready:
 	case <-time.After(registerWait):
 	case <-ctx.Done():
 	}
@@ -246,8 +246,26 @@ func (b *Broker) Run(ctx context.Context) error {
 // registerWait is how long the first connections wait for the broker's registration.
 const registerWait = 2 * time.Second
 
-// register makes this broker known to the cluster.
+// register makes this broker known to the cluster, and again whenever the cluster has forgotten it.
 func (b *Broker) register(ctx context.Context, s *server, fail context.CancelCauseFunc) {
+	if !b.registerOnce(ctx, s, fail) {
+		return
+	}
+	close(b.ready)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.reregister:
+			if !b.registerOnce(ctx, s, fail) {
+				return
+			}
+		}
+	}
+}
+
+// registerOnce reports whether the broker is registered; otherwise it has failed, or ctx has ended.
+func (b *Broker) registerOnce(ctx context.Context, s *server, fail context.CancelCauseFunc) bool {
 	id := b.opts.Config.ClusterID
 	if id == "" {
 		id = newTopicID().String() // Kafka's form of a cluster id: a UUID
@@ -260,15 +278,18 @@ func (b *Broker) register(ctx context.Context, s *server, fail context.CancelCau
 		if ctx.Err() == nil {
 			fail(fmt.Errorf("register broker: %w", err))
 		}
-		return
+		return false
 	}
 	if want := b.opts.Config.ClusterID; want != "" && want != r.ClusterID {
 		fail(fmt.Errorf("%w: cluster.id is %q, but the data belongs to cluster %q", ErrOptions, want, r.ClusterID))
-		return
+		return false
 	}
 	b.log.Info("broker registered", "node_id", b.opts.NodeID, "cluster_id", r.ClusterID)
-	close(b.ready)
+	return true
 }
+
+// pokeController has the controller, if it is this broker, look again.
+func (b *Broker) pokeController() { signal(b.controlWake) }
 
 // Close ends Run and waits for it. It is idempotent.
 func (b *Broker) Close() error {

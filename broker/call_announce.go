@@ -2,14 +2,11 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/stelemq/stele/broker/metadata"
 	"github.com/stelemq/stele/dledger"
-	"github.com/stelemq/stele/dledger/transport"
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -92,6 +89,8 @@ func (a *announcer) run(ctx context.Context) {
 		case <-a.wake:
 			a.spread()
 			a.b.partitions.broadcast()
+			a.b.replicas.poke()
+			a.b.pokeController()
 		}
 	}
 }
@@ -102,7 +101,6 @@ func (a *announcer) follow(ctx context.Context, wg *sync.WaitGroup) {
 		return
 	}
 	image := a.b.opts.Metadata.Image()
-	a.b.followAddresses(image)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for node, p := range a.peers {
@@ -222,22 +220,14 @@ func (p *announcePeer) tell(ctx context.Context) error {
 	}
 	p.sequence++
 	m := announcement{Incarnation: p.a.b.incarnation, Sequence: p.sequence, Full: full, Partitions: p.a.collect(full, dirty)}
-	body, err := json.Marshal(&m)
-	if err != nil {
-		return fmt.Errorf("encode: %w", err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
 	defer cancel()
-	raw, err := p.a.b.opts.Transport.Call(ctx, p.node, callAnnounce, body)
-	var answer announceAnswer
-	if err == nil {
-		err = json.Unmarshal(raw, &answer)
-	}
+	answer, err := callNode[announcement, announceAnswer](ctx, p.a.b.opts.Transport, p.node, callAnnounce, &m)
 	if err != nil {
 		p.mu.Lock()
 		p.full = true
 		p.mu.Unlock()
-		return fmt.Errorf("call: %w", err)
+		return err
 	}
 	if answer.Again {
 		p.everything()
@@ -289,15 +279,11 @@ func (p *partition) announce() (announced, bool) {
 }
 
 // hearAnnouncement answers a call of another broker.
-func (b *Broker) hearAnnouncement(_ context.Context, from transport.Caller, body []byte) ([]byte, error) {
-	var m announcement
-	if err := json.Unmarshal(body, &m); err != nil {
-		return nil, fmt.Errorf("announcement: %w", err)
-	}
-	changed, again, cameUp := b.leaders.take(from.Node, &m)
+func (b *Broker) hearAnnouncement(_ context.Context, from int32, m *announcement) (announceAnswer, error) {
+	changed, again, cameUp := b.leaders.take(from, m)
 	if cameUp {
 		b.announcer.mu.Lock()
-		p := b.announcer.peers[from.Node]
+		p := b.announcer.peers[from]
 		b.announcer.mu.Unlock()
 		if p != nil {
 			p.everything()
@@ -305,6 +291,7 @@ func (b *Broker) hearAnnouncement(_ context.Context, from transport.Caller, body
 	}
 	if changed {
 		b.partitions.broadcast()
+		b.pokeController()
 	}
-	return json.Marshal(announceAnswer{Again: again})
+	return announceAnswer{Again: again}, nil
 }

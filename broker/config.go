@@ -40,6 +40,10 @@ type Config struct {
 	FrameTimeout time.Duration
 	// ShutdownTimeout bounds how long requests in progress are waited for (shutdown.timeout).
 	ShutdownTimeout time.Duration
+	// HeartbeatInterval is broker.heartbeat.interval.ms and SessionTimeout broker.session.timeout.ms: how
+	// often the controller is told that this broker lives, and after how long without a word it is fenced.
+	HeartbeatInterval time.Duration
+	SessionTimeout    time.Duration
 	// LeaderWait bounds how long the creation of a topic, and Metadata for one that has just been
 	// created or is being opened, waits for leaders.
 	LeaderWait time.Duration
@@ -107,6 +111,8 @@ func DefaultConfig() Config {
 		MaxIdle:                  10 * time.Minute,
 		FrameTimeout:             30 * time.Second,
 		ShutdownTimeout:          30 * time.Second,
+		HeartbeatInterval:        500 * time.Millisecond,
+		SessionTimeout:           9 * time.Second,
 		LeaderWait:               2 * time.Second,
 		MaxPartitionsPerRequest:  10_000,
 		PartitionMetricsMax:      2000,

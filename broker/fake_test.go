@@ -26,6 +26,9 @@ type fakeHost struct {
 	startGate  chan struct{} // StartPartition waits for it to be closed, if set
 	leadership func(dledger.ShardID)
 	controller int32 // node that leads the metadata; 0: this one
+	stopped    []dledger.PartitionSpec
+
+	heardController int
 }
 
 func newFakeHost() *fakeHost {
@@ -57,7 +60,12 @@ func (h *fakeHost) StartPartition(ctx context.Context, spec dledger.PartitionSpe
 	return l, nil
 }
 
-func (h *fakeHost) StopPartition(dledger.PartitionSpec) error { return nil }
+func (h *fakeHost) StopPartition(spec dledger.PartitionSpec) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stopped = append(h.stopped, spec)
+	return nil
+}
 
 func (h *fakeHost) DeletePartition(spec dledger.PartitionSpec) error {
 	h.mu.Lock()
@@ -96,6 +104,12 @@ func (h *fakeHost) WatchLeadership(f func(dledger.ShardID)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.leadership = f
+}
+
+func (h *fakeHost) HeardController(time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.heardController++
 }
 
 func (h *fakeHost) PeerRTT() map[int32]time.Duration { return nil }
@@ -144,6 +158,7 @@ type fakeLog struct {
 	status    dledger.RaftStatus
 	changes   []string // of the membership, in words
 	changeErr error
+	heldFor   time.Duration
 	batches   []record.Batch // stored, offsets patched
 	next      record.Offset
 	start     record.Offset
@@ -256,6 +271,14 @@ func (l *fakeLog) Status() dledger.RaftStatus {
 	defer l.mu.Unlock()
 	return l.status
 }
+
+func (l *fakeLog) Survey() (record.LeaderEpoch, record.Offset) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.leader.Epoch, l.next
+}
+
+func (l *fakeLog) HoldAcknowledgements(d time.Duration) { l.set(func() { l.heldFor = d }) }
 
 func (l *fakeLog) Lags() map[int32]int64 { return nil }
 

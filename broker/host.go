@@ -26,6 +26,8 @@ type Host interface {
 	// WatchLeadership has f called when leader, epoch, in-sync replicas or membership of a partition here
 	// may have changed; nil ends it. f does not block and does not call the partition.
 	WatchLeadership(f func(dledger.ShardID))
+	// HeardController notes that the controller has answered what was sent at that time.
+	HeardController(sent time.Time)
 	// PeerRTT returns the round trip times to other nodes.
 	PeerRTT() map[int32]time.Duration
 }
@@ -84,6 +86,10 @@ type LogMembership interface {
 	Status() dledger.RaftStatus
 	// Lags are how many offsets each other replica lacks, by node; nil where this replica does not lead.
 	Lags() map[int32]int64
+	// Survey is what decides between survivors of a lost majority.
+	Survey() (record.LeaderEpoch, record.Offset)
+	// HoldAcknowledgements has nothing acknowledged for a while, should this replica lead.
+	HoldAcknowledgements(d time.Duration)
 	// AddLearner adds a replica that does not vote.
 	AddLearner(ctx context.Context, id dledger.ReplicaID, node int32) error
 	// Promote makes a learner a voter.

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -33,10 +34,12 @@ type partition struct {
 	// opened is when the replica was opened, in Unix nanoseconds.
 	opened atomic.Int64
 
-	mu       sync.Mutex
-	unwanted bool // mu guards: the topic has been deleted
-	running  bool // mu guards
-	removed  bool // mu guards
+	mu        sync.Mutex
+	replaces  *partition // mu guards: has the directory, and must be settled first
+	unwanted  bool       // mu guards: the topic has been deleted, or the replica is not to be here any more
+	keepFiles bool       // mu guards: unwanted, and its files are for the next generation
+	running   bool       // mu guards
+	removed   bool       // mu guards
 }
 
 // open returns the log, nil while the partition is being opened.
@@ -191,28 +194,80 @@ func (ps *partitions) follow(image *metadata.Image, t *metadata.Topic) {
 			}
 		}
 	}
-	if len(have) >= len(t.Partitions) {
+	parts, changed := ps.followReplicas(local, t, settings)
+	if known && len(changed) == 0 && len(parts) == len(have) {
 		return
 	}
-	parts := slices.Clone(have)
-	var added []*partition
-	for i := len(have); i < len(t.Partitions); i++ {
-		p := ps.b.replicaOf(local, int32(i), &t.Partitions[i], settings) //nolint:gosec // bounded by the metadata
-		parts = append(parts, p)
-		if p != nil {
-			added = append(added, p)
-		}
+	if len(parts) > len(have) {
+		local.grown.Store(ps.b.now().UnixNano())
 	}
 	local.partitions.Store(&parts)
-	local.grown.Store(ps.b.now().UnixNano())
+	added := int64(0)
+	for _, p := range changed {
+		if !p.retired() {
+			added++
+		}
+	}
 	ps.mu.Lock()
 	ps.topics[t.ID] = local
-	ps.count += len(added)
+	ps.count += int(added)
 	ps.mu.Unlock()
-	ps.opening.Add(int64(len(added)))
-	for _, p := range added {
+	ps.opening.Add(added)
+	for _, p := range changed {
 		ps.enqueue(p)
 	}
+}
+
+// followReplicas returns the topic's replicas here as the metadata wants them, and those that must be settled.
+func (ps *partitions) followReplicas(local *localTopic, t *metadata.Topic, settings topicconfig.Values) (parts, changed []*partition) {
+	have := *local.partitions.Load()
+	parts = slices.Clone(have)
+	for i := range t.Partitions {
+		var here *partition
+		if i < len(have) {
+			here = have[i]
+		}
+		p := ps.b.replicaOf(local, int32(i), &t.Partitions[i], settings) //nolint:gosec // bounded by the metadata
+		if i == len(parts) {
+			parts = append(parts, nil)
+		}
+		switch {
+		case p == nil && here == nil, p != nil && here != nil && p.spec.Shard == here.spec.Shard && p.spec.Replica == here.spec.Replica:
+			continue
+		case p == nil: // the partition has left this node
+			parts[i] = nil
+			ps.retire(here, true)
+			changed = append(changed, here)
+		case here == nil:
+			parts[i] = p
+			changed = append(changed, p)
+		default:
+			// A new generation goes on with the files, or finds them to be another's; a new replica of the same
+			// one begins anew.
+			ps.retire(here, p.spec.Shard == here.spec.Shard)
+			p.replaces = here
+			parts[i] = p
+			changed = append(changed, p)
+		}
+	}
+	return parts, changed
+}
+
+// retire takes a replica out of service; with remove its files go, too. Whoever calls it sees to it that the
+// replica is settled.
+func (ps *partitions) retire(p *partition, remove bool) {
+	p.mu.Lock()
+	p.unwanted, p.keepFiles = true, !remove
+	p.mu.Unlock()
+	ps.mu.Lock()
+	ps.count--
+	ps.mu.Unlock()
+}
+
+func (p *partition) retired() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.unwanted
 }
 
 func openLog(p *partition) PartitionLog {
@@ -228,20 +283,38 @@ func (b *Broker) replicaOf(t *localTopic, index int32, p *metadata.Partition, se
 	if !ok {
 		return nil
 	}
-	members := make(map[dledger.ReplicaID]int32, len(p.Replicas))
-	for _, r := range p.Replicas {
-		members[dledger.ReplicaID(r.ID)] = r.Node
+	members, join := foundersOf(p)
+	if join = join || !p.Founder(mine.ID); join {
+		members = make(map[dledger.ReplicaID]int32, len(p.Replicas))
+		for _, r := range p.Replicas {
+			members[dledger.ReplicaID(r.ID)] = r.Node
+		}
 	}
 	return &partition{topic: t, index: index, spec: dledger.PartitionSpec{
 		Topic: t.name, TopicID: t.id, Partition: index, Shard: dledger.ShardID(p.Shard), Generation: p.Generation,
-		Replica: dledger.ReplicaID(mine.ID), Members: members, Config: logConfig(settings),
+		Replica: dledger.ReplicaID(mine.ID), Members: members, Join: join, Config: logConfig(settings),
 	}}
+}
+
+// foundersOf are the voters with which a generation began. Where one is not known any more nobody can begin as
+// a founder: all must begin alike. Who has not begun yet then gets the log from the others (join).
+func foundersOf(p *metadata.Partition) (members map[dledger.ReplicaID]int32, join bool) {
+	members = make(map[dledger.ReplicaID]int32, len(p.Founders))
+	for _, id := range p.Founders {
+		r, ok := p.Replica(id)
+		if !ok {
+			return nil, true
+		}
+		members[dledger.ReplicaID(id)] = r.Node
+	}
+	return members, false
 }
 
 func logConfig(v topicconfig.Values) dledger.LogConfig {
 	return dledger.LogConfig{
 		SegmentBytes: v.SegmentBytes, SegmentAge: v.SegmentAge, IndexIntervalBytes: v.IndexIntervalBytes,
 		FlushMessages: v.FlushMessages, FlushInterval: v.FlushInterval, MinInSyncReplicas: v.MinInSyncReplicas,
+		UncleanLeaderElection: v.UncleanElection,
 	}
 }
 
@@ -258,12 +331,7 @@ func (ps *partitions) drop(id metadata.TopicID) {
 		if p == nil {
 			continue
 		}
-		p.mu.Lock()
-		p.unwanted = true
-		p.mu.Unlock()
-		ps.mu.Lock()
-		ps.count--
-		ps.mu.Unlock()
+		ps.retire(p, true)
 		ps.enqueue(p)
 	}
 	ps.b.metrics.dropTopic(local.name)
@@ -321,18 +389,14 @@ func (ps *partitions) settle(ctx context.Context, p *partition) bool {
 	if p.removed {
 		return true
 	}
-	if p.unwanted {
-		p.log.Store(nil)
-		ps.forget(p)
-		if err := ps.b.opts.Host.DeletePartition(p.spec); err != nil && !errors.Is(err, dledger.ErrClosed) {
-			log.Error("partition could not be removed", "error", err)
+	if p.replaces != nil {
+		if !ps.settle(ctx, p.replaces) {
 			return false
 		}
-		if p.removed = true; !p.running {
-			ps.opening.Add(-1)
-		}
-		log.Info("partition removed")
-		return true
+		p.replaces = nil
+	}
+	if p.unwanted {
+		return ps.remove(p, log)
 	}
 	if p.running {
 		return true
@@ -360,6 +424,25 @@ func (ps *partitions) settle(ctx context.Context, p *partition) bool {
 	ps.opening.Add(-1)
 	ps.b.announcer.note(p.spec.Shard)
 	ps.broadcast()
+	return true
+}
+
+// remove ends a replica that is unwanted; p.mu is held.
+func (ps *partitions) remove(p *partition, log *slog.Logger) bool {
+	p.log.Store(nil)
+	ps.forget(p)
+	end := ps.b.opts.Host.DeletePartition
+	if p.keepFiles {
+		end = ps.b.opts.Host.StopPartition
+	}
+	if err := end(p.spec); err != nil && !errors.Is(err, dledger.ErrClosed) {
+		log.Error("partition could not be removed", "error", err)
+		return false
+	}
+	if p.removed = true; !p.running {
+		ps.opening.Add(-1)
+	}
+	log.Info("partition removed", "files_kept", p.keepFiles)
 	return true
 }
 

@@ -15,19 +15,35 @@ type unloadEvents struct {
 	mu sync.Mutex
 	// mu guards:
 	waiting map[ShardID]chan struct{}
+	// alone are shards that were unloaded without anybody's waiting: dragonboat stops a replica that was removed.
+	alone map[ShardID]struct{}
 }
 
 var _ raftio.ISystemEventListener = (*unloadEvents)(nil)
 
-func newUnloadEvents() *unloadEvents { return &unloadEvents{waiting: make(map[ShardID]chan struct{})} }
+func newUnloadEvents() *unloadEvents {
+	return &unloadEvents{waiting: make(map[ShardID]chan struct{}), alone: make(map[ShardID]struct{})}
+}
 
 // await returns a channel that is closed when the shard is unloaded. Call it before stopping the shard.
 func (u *unloadEvents) await(s ShardID) <-chan struct{} {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	ch := make(chan struct{})
+	if _, gone := u.alone[s]; gone {
+		delete(u.alone, s)
+		close(ch)
+		return ch
+	}
 	u.waiting[s] = ch
 	return ch
+}
+
+// begin forgets that a shard was ever unloaded.
+func (u *unloadEvents) begin(s ShardID) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.alone, s)
 }
 
 func (u *unloadEvents) NodeUnloaded(i raftio.NodeInfo) {
@@ -36,7 +52,9 @@ func (u *unloadEvents) NodeUnloaded(i raftio.NodeInfo) {
 	if ch := u.waiting[ShardID(i.ShardID)]; ch != nil {
 		close(ch)
 		delete(u.waiting, ShardID(i.ShardID))
+		return
 	}
+	u.alone[ShardID(i.ShardID)] = struct{}{}
 }
 
 func (u *unloadEvents) NodeHostShuttingDown()                       {}

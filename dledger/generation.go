@@ -64,8 +64,19 @@ func (h *Host) HeardController(sent time.Time) {
 	}
 }
 
+// HoldAcknowledgements has nothing acknowledged for d, should this replica lead: a new generation may begin from what it
+// has been asked for (Survey). It never shortens an earlier one.
+func (p *Partition) HoldAcknowledgements(d time.Duration) {
+	until := monotonic() + int64(d)
+	for old := p.holdUntil.Load(); until > old && !p.holdUntil.CompareAndSwap(old, until); old = p.holdUntil.Load() {
+	}
+}
+
 // fenced reports whether the controller may have taken this node for gone and begun a new generation without it.
 func (p *Partition) fenced() bool {
+	if until := p.holdUntil.Load(); until > 0 && monotonic() < until {
+		return true
+	}
 	lease := p.host.opts.ControllerLease
 	return lease > 0 && p.config.Load().UncleanLeaderElection && monotonic()-p.host.controllerAt.Load() > int64(lease)
 }

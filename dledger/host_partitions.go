@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lni/dragonboat/v4"
 	"github.com/lni/dragonboat/v4/config"
 	sm "github.com/lni/dragonboat/v4/statemachine"
 
@@ -211,6 +212,7 @@ func (h *Host) startShard(p *Partition) error {
 		ElectionRTT: electionTicks, HeartbeatRTT: heartbeatTick, IsNonVoting: spec.Join && (!known || !self.voter),
 	}
 	p.fresh = fresh && !spec.Join
+	h.events.begin(spec.Shard)
 	if h.lostCache && !fresh && !spec.Config.Durable() && p.roster.Load().voters() > 1 {
 		p.quarantined.Store(true)
 		p.logger.Warn("the machine went down without a shutdown, and this topic does not sync what it acknowledges: the replica does not vote until it has caught up")
@@ -304,7 +306,8 @@ func (h *Host) StopPartition(spec PartitionSpec) error {
 // unload stops the Raft group and waits until no worker of dragonboat uses it any more.
 func (h *Host) unload(p *Partition) error {
 	gone := h.events.await(p.spec.Shard)
-	if err := h.nodes.StopShard(uint64(p.spec.Shard)); err != nil {
+	// Where it is not found any more dragonboat has stopped it by itself: the replica was removed.
+	if err := h.nodes.StopShard(uint64(p.spec.Shard)); err != nil && !errors.Is(err, dragonboat.ErrShardNotFound) {
 		return fmt.Errorf("stop shard %d: %w", p.spec.Shard, err)
 	}
 	select {

@@ -38,6 +38,7 @@ type Partition struct {
 	started     time.Time
 	raftNode    atomic.Int32 // node id of the Raft leader, -1 if unknown
 	pendingN    atomic.Int32 // appends and proposals that wait for something; 0 = the sweeper passes by
+	holdUntil   atomic.Int64 // by monotonic(): acknowledge nothing before
 	subs        subscribers
 	catching    catchUp
 	flushed     time.Time // only the flusher looks at it

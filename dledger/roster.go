@@ -95,6 +95,9 @@ func (p *Partition) refreshRoster() {
 	p.learners.Store(&learners)
 	p.progress.follow(r, p.shard.key.replica)
 	p.noteStrict()
+	if p.isLeader.Load() {
+		p.refreshISR() // who has left is in sync no more
+	}
 	p.noteLeadership()
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -149,7 +150,11 @@ func (c *Cluster) open(node int32) {
 	c.t.Helper()
 	n := c.nodes[node-1]
 	logger := c.options.Logger
-	if logger == nil {
+	switch {
+	case logger != nil:
+	case os.Getenv("STELE_TEST_LOG") != "":
+		logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	default:
 		logger = slog.New(slog.DiscardHandler)
 	}
 	logger = logger.With("node", node)

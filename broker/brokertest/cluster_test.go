@@ -1,8 +1,11 @@
 package brokertest_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -10,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/stelemq/stele/broker/brokertest"
+	"github.com/stelemq/stele/broker/metadata"
 	"github.com/stelemq/stele/protocol"
 )
 
@@ -109,4 +113,69 @@ func TestCluster_ANewLeaderIsKnownEverywhere(t *testing.T) {
 		p := describe(dialAddress(t, c.Addresses()[gone-1]), "t").Partitions[0]
 		return p.ErrorCode == 0 && p.LeaderEpoch > before.LeaderEpoch && len(p.ISR) == 3
 	})
+}
+
+// propose has a node propose a metadata command, as the controller would.
+func propose(t *testing.T, b *brokertest.Broker, c metadata.Command) metadata.Result {
+	t.Helper()
+	command, err := metadata.Encode(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := b.Host.Propose(t.Context(), command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := metadata.DecodeResult(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func partitionOf(t *testing.T, b *brokertest.Broker, topic string) (metadata.TopicID, *metadata.Partition) {
+	t.Helper()
+	found, ok := b.Metadata.Image().Topic(topic)
+	if !ok {
+		t.Fatalf("no topic %s", topic)
+	}
+	return found.ID, &found.Partitions[0]
+}
+
+func TestCluster_ReplicasFollowTheWish(t *testing.T) {
+	c := brokertest.StartCluster(t, 3, brokertest.Options{})
+	one := dialAddress(t, c.Addresses()[0])
+	createTopic(t, one, "t", 1, 1)
+	old := describe(one, "t").Partitions[0].Leader
+	next := old%3 + 1
+	p := dialAddress(t, c.Addresses()[old-1])
+	for i := range int64(50) {
+		p.want(-1, 1, protocol.None, i)
+	}
+	id, part := partitionOf(t, c.Node(old), "t")
+	shard := part.Shard
+	propose(t, c.Node(old), &metadata.ChangeReplicas{Steps: []metadata.ReplicaChange{{Topic: id, Shard: shard, Add: &next}}})
+	eventually(t, "the new replica votes and is in sync", func() bool {
+		got := describe(one, "t").Partitions[0]
+		return len(got.ISR) == 2
+	})
+	_, part = partitionOf(t, c.Node(old), "t")
+	first, _ := part.ReplicaOn(old)
+	second, _ := part.ReplicaOn(next)
+	propose(t, c.Node(old), &metadata.ReplicaStates{Reports: []metadata.ReplicaReport{
+		{Topic: id, Shard: shard, Voters: []metadata.ReplicaID{first.ID, second.ID}},
+	}})
+	propose(t, c.Node(old), &metadata.ChangeReplicas{Steps: []metadata.ReplicaChange{{Topic: id, Shard: shard, Leave: first.ID}}})
+	eventually(t, "the old replica has handed over and is gone", func() bool {
+		got := describe(one, "t").Partitions[0]
+		return got.Leader == next && slices.Equal(got.ISR, []int32{next})
+	})
+	propose(t, c.Node(next), &metadata.ReplicaStates{Reports: []metadata.ReplicaReport{
+		{Topic: id, Shard: shard, Voters: []metadata.ReplicaID{second.ID}},
+	}})
+	eventually(t, "the files of the old replica are gone", func() bool {
+		_, err := os.Stat(filepath.Join(c.Node(old).Dir, "t-0"))
+		return errors.Is(err, os.ErrNotExist)
+	})
+	dialAddress(t, c.Addresses()[next-1]).want(-1, 1, protocol.None, 50)
 }

@@ -1,0 +1,129 @@
+package broker
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+)
+
+// Call "heartbeat": a broker tells the controller that it lives (heartbeat). The answer says whether the
+// controller knows this start of it (heartbeatAnswer).
+const callHeartbeat = "heartbeat"
+
+type heartbeat struct {
+	Incarnation string `json:"incarnation"`
+	// ShuttingDown: it wants no new leaderships.
+	ShuttingDown bool `json:"shutting_down,omitempty"`
+}
+
+type heartbeatAnswer struct {
+	// Known: it is registered.
+	Known bool `json:"known"`
+}
+
+// unknownTolerated is how many answers in a row may say that the broker is not registered before it registers
+// anew: a controller that has just been elected applies what it has not yet.
+const unknownTolerated = 3
+
+// heardNode is what the controller has heard of a broker.
+type heardNode struct {
+	// At is when its last heartbeat came.
+	At           time.Time
+	Incarnation  string
+	ShuttingDown bool
+}
+
+// liveness is who has been heard by this broker as the controller.
+type liveness struct {
+	now func() time.Time
+
+	mu    sync.Mutex
+	nodes map[int32]heardNode // mu guards
+	// lost is how many times a controller's idea of this broker was that it is unknown, in a row; only the sender's.
+	lost int
+	// shuttingDown is this broker's own state. mu guards.
+	shuttingDown bool
+}
+
+func newLiveness(now func() time.Time) *liveness {
+	return &liveness{now: now, nodes: map[int32]heardNode{}}
+}
+
+// heard returns all brokers that were heard since this one began to be asked.
+func (l *liveness) heard() map[int32]heardNode {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.nodes)
+}
+
+// hearHeartbeat answers a broker's heartbeat.
+func (b *Broker) hearHeartbeat(_ context.Context, from int32, q *heartbeat) (heartbeatAnswer, error) {
+	if !b.opts.Host.IsController() {
+		return heartbeatAnswer{}, errNotController
+	}
+	b.liveness.mu.Lock()
+	before := b.liveness.nodes[from]
+	b.liveness.nodes[from] = heardNode{At: b.liveness.now(), Incarnation: q.Incarnation, ShuttingDown: q.ShuttingDown}
+	b.liveness.mu.Unlock()
+	if before.Incarnation != q.Incarnation || before.ShuttingDown != q.ShuttingDown {
+		b.pokeController()
+	}
+	br, ok := b.opts.Metadata.Image().Broker(from)
+	return heartbeatAnswer{Known: ok && br.Incarnation == q.Incarnation}, nil
+}
+
+// sendHeartbeats tells the controller that this broker lives, until ctx ends.
+func (b *Broker) sendHeartbeats(ctx context.Context) {
+	tick := time.NewTicker(b.opts.Config.HeartbeatInterval)
+	defer tick.Stop()
+	for {
+		if err := b.sendHeartbeat(ctx); err != nil && ctx.Err() == nil {
+			b.log.Debug("heartbeat", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (b *Broker) sendHeartbeat(ctx context.Context) error {
+	node, ok := b.opts.Host.Controller()
+	if !ok {
+		return nil // there will be one
+	}
+	b.liveness.mu.Lock()
+	q := heartbeat{Incarnation: b.incarnation, ShuttingDown: b.liveness.shuttingDown}
+	b.liveness.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, max(b.opts.Config.SessionTimeout/4, b.opts.Config.HeartbeatInterval))
+	defer cancel()
+	sent := time.Now()
+	var a heartbeatAnswer
+	var err error
+	switch {
+	case node == b.opts.NodeID:
+		a, err = b.hearHeartbeat(ctx, node, &q)
+	case b.opts.Transport != nil:
+		a, err = callNode[heartbeat, heartbeatAnswer](ctx, b.opts.Transport, node, callHeartbeat, &q)
+	}
+	if err != nil {
+		return err
+	}
+	b.opts.Host.HeardController(sent)
+	if a.Known {
+		b.liveness.lost = 0
+		return nil
+	}
+	if b.liveness.lost++; b.liveness.lost < unknownTolerated {
+		return nil
+	}
+	b.liveness.lost = 0
+	select {
+	case <-b.ready: // otherwise the first registration is under way
+		signal(b.reregister)
+	default:
+	}
+	return nil
+}

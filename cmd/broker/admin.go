@@ -36,7 +36,20 @@ func (a *admin) ask(ctx context.Context, f func(context.Context, *client.Client)
 	if a.timeout <= 0 {
 		return usageErrorf("--timeout %s: want more than 0s", a.timeout)
 	}
-	bounded, cancel := context.WithTimeout(ctx, a.timeout)
+	var result answer
+	err := a.once(ctx, func(ctx context.Context, c *client.Client) (err error) {
+		result, err = f(ctx, c)
+		return err
+	})
+	if err != nil && result.kind == "" {
+		return a.explain(ctx, err)
+	}
+	return errors.Join(a.write(a.out, result), err)
+}
+
+// once runs f with a client, within the timeout.
+func (a *admin) once(ctx context.Context, f func(context.Context, *client.Client) error) error {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	c, err := client.New(client.Options{
 		Bootstrap: strings.Split(a.brokers, ","), ClientID: "broker-cli", RequestTimeout: a.timeout, DialTimeout: a.timeout,
@@ -45,11 +58,7 @@ func (a *admin) ask(ctx context.Context, f func(context.Context, *client.Client)
 		return &codeError{exitUsage, err}
 	}
 	defer c.Close() //nolint:errcheck // nothing is pending
-	result, err := f(bounded, c)
-	if err != nil && result.kind == "" {
-		return a.explain(ctx, err)
-	}
-	return errors.Join(a.write(a.out, result), err)
+	return f(ctx, c)
 }
 
 // explain says how long was waited where a deadline was missed, and keeps an interrupt apart from it.

@@ -22,6 +22,7 @@ type nodeInfo struct {
 	ID         int32  `json:"node"`
 	Address    string `json:"address"`
 	Rack       string `json:"rack,omitempty"`
+	State      string `json:"state"`
 	Controller bool   `json:"controller"`
 	Leaders    int    `json:"leaders"`
 	Replicas   int    `json:"replicas"`
@@ -42,15 +43,12 @@ func newClusterInfo(s streams) *cobra.Command {
 }
 
 func describeCluster(ctx context.Context, c *client.Client) (answer, error) {
-	cluster, err := c.Cluster(ctx)
+	v, err := view(ctx, c, true)
 	if err != nil {
-		return answer{}, err //nolint:wrapcheck // says all
+		return answer{}, err
 	}
-	topics, err := c.Topics(ctx)
-	if err != nil {
-		return answer{}, err //nolint:wrapcheck // says all
-	}
-	info := clusterInfo{ID: cluster.ID, Controller: cluster.ControllerID, Topics: len(topics)}
+	topics := v.topics
+	info := clusterInfo{ID: v.id, Controller: v.controller, Topics: len(topics)}
 	leads, holds := map[int32]int{}, map[int32]int{}
 	for i := range topics {
 		info.Partitions += len(topics[i].Partitions)
@@ -62,16 +60,19 @@ func describeCluster(ctx context.Context, c *client.Client) (answer, error) {
 		}
 	}
 	a := answer{kind: "ClusterInfo"}
-	nodes := section{header: []string{"NODE", "ADDRESS", "RACK", "ROLE", "LEADERS", "REPLICAS"}}
-	for _, b := range cluster.Brokers {
-		n := nodeInfo{ID: b.ID, Address: b.Addr(), Rack: b.Rack, Controller: b.ID == cluster.ControllerID, Leaders: leads[b.ID], Replicas: holds[b.ID]}
+	nodes := section{header: []string{"NODE", "ADDRESS", "RACK", "STATE", "ROLE", "LEADERS", "REPLICAS"}}
+	for i := range v.nodes {
+		b := &v.nodes[i]
+		n := nodeInfo{
+			ID: b.ID, Address: b.Addr(), Rack: b.Rack, State: b.state(), Controller: b.ID == v.controller, Leaders: leads[b.ID], Replicas: holds[b.ID],
+		}
 		role := "broker"
 		if n.Controller {
 			role = "broker,controller"
 		}
 		info.Nodes = append(info.Nodes, n)
 		a.names = append(a.names, fmt.Sprint(n.ID))
-		nodes.rows = append(nodes.rows, []string{fmt.Sprint(n.ID), n.Address, n.Rack, role, fmt.Sprint(n.Leaders), fmt.Sprint(n.Replicas)})
+		nodes.rows = append(nodes.rows, []string{fmt.Sprint(n.ID), n.Address, n.Rack, n.State, role, fmt.Sprint(n.Leaders), fmt.Sprint(n.Replicas)})
 	}
 	a.items = []clusterInfo{info}
 	a.sections = []section{{rows: [][]string{

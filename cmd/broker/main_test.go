@@ -146,7 +146,15 @@ func TestCommands_Table(t *testing.T) {
 		{"topic describe logs", 0, `(?s)DURABILITY +acknowledged records are on stable storage.*\n0 +1 +\d+ +1 +1 +0 +0\n.*segment.bytes +2097152 +TOPIC\n.*segment.ms +86400000 +TOPIC`, `^$`},
 		{"topic describe logz", 1, `^$`, `topic "logz" does not exist. Did you mean "logs"\?`},
 		{"topic describe logs -o json --all-configs", 0, `"source": "DEFAULT"`, `^$`},
-		{"cluster info", 0, `(?s)^CLUSTER +\S{22}\n.*\n1 +127\.0\.0\.1:\d+ +- +broker,controller +3 +3\n`, `^$`},
+		{"cluster info", 0, `(?s)^CLUSTER +\S{22}\n.*\n1 +127\.0\.0\.1:\d+ +- +up +broker,controller +3 +3\n`, `^$`},
+		{"cluster health", 0, `^HEALTH +healthy\nNODES +1 of 1 up\nPARTITIONS +3, offline 0`, `^$`},
+		{"cluster health -o json", 0, `"healthy": true`, `^$`},
+		{"cluster health --watch --exit-when-healthy", 0, `^\d\d:\d\d:\d\d healthy: 1 node, 3 partitions\n$`, `^$`},
+		{"cluster health -b " + closed, 1, `^$`, `cannot reach`},
+		{"cluster health --interval 0s --watch", 2, `^$`, `must be more than 0s`},
+		{"partition list logs", 0, `(?m)^logs +2 +1 +\d+ +1 +1 +ok$`, `^$`},
+		{"partition list --offline --under-replicated --check", 0, `^TOPIC +PARTITION[A-Z -]+\n$`, `^$`},
+		{"partition list nope", 1, `^$`, `does not exist`},
 		{"cluster info -o json", 0, `"controller": true`, `^$`},
 		{"cluster info --bootstrap-server " + s.address, 0, `CLUSTER`, `^$`},
 		{"cluster info -b " + closed, 1, `^$`, `cannot reach ` + closed + ` \(connection refused\)`},
@@ -183,7 +191,7 @@ func TestCommands_Table(t *testing.T) {
 		{"completion nonsense", 2, `^$`, `want bash, zsh, fish or powershell`},
 	} {
 		args := strings.Fields(row.args)
-		if len(args) > 1 && (args[0] == "topic" || args[0] == "cluster") && !strings.Contains(row.args, "-b ") && !strings.Contains(row.args, "--bootstrap") {
+		if len(args) > 1 && (args[0] == "topic" || args[0] == "cluster" || args[0] == "partition" || args[0] == "node") && !strings.Contains(row.args, "-b ") && !strings.Contains(row.args, "--bootstrap") {
 			args = append(args, "-b", s.address)
 		}
 		got := command(t, args...)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -207,4 +209,24 @@ func (c *Client) ask(ctx context.Context, msg kproto.Message, connect func() (*l
 		}
 		c.opts.Logger.Debug("connection lost, asking again", "address", l.addr, "error", err)
 	}
+}
+
+// askAside sends a message that a broker may take long to answer to any broker, on another connection than askAny does: a
+// broker answers the requests of a connection in their order.
+func (c *Client) askAside(ctx context.Context, msg kproto.Message) (kproto.Message, error) {
+	c.mu.Lock()
+	brokers := slices.Clone(c.cluster.Brokers)
+	c.mu.Unlock()
+	rand.Shuffle(len(brokers), func(i, k int) { brokers[i], brokers[k] = brokers[k], brokers[i] })
+	for i := range brokers {
+		l, err := c.pool.get(ctx, brokers[i].ID)
+		if err != nil {
+			continue
+		}
+		res, err := l.roundTrip(ctx, msg, c.opts.RequestTimeout)
+		if err == nil || ctx.Err() != nil || !errors.Is(err, ErrConnectionLost) {
+			return res, err
+		}
+	}
+	return c.askAny(ctx, msg)
 }

@@ -159,7 +159,7 @@ func (k *Consumer) place(topic *Topic, from, to map[int32]int64) error {
 		}
 		m := &topic.Partitions[part.Partition]
 		if m.Leader < 0 {
-			leaderless = m.noLeader(topic.Name)
+			leaderless = m.noLeader(topic.Name, nil)
 			k.moveLocked(part, nil)
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol/metadata"
@@ -54,14 +55,48 @@ type Partition struct {
 	Err error
 }
 
-// noLeader explains a partition without a leader.
-func (p *Partition) noLeader(topic string) error {
-	n := len(p.Replicas)
+// noLeader explains a partition without a leader. reached are the brokers that could be connected to; nil: nobody tried,
+// and the broker's word counts.
+func (p *Partition) noLeader(topic string, reached map[int32]bool) error {
+	n, there := len(p.Replicas), 0
+	for _, r := range p.Replicas {
+		if !slices.Contains(p.Offline, r) && (reached == nil || reached[r]) {
+			there++
+		}
+	}
 	reason := fmt.Sprintf("%s-%d has no leader", topic, p.ID)
 	if n > 0 {
-		reason += fmt.Sprintf(": %d of %d replicas reachable, %d needed", n-len(p.Offline), n, n/2+1)
+		reason += fmt.Sprintf(": %d of %d replicas reachable, %d needed", there, n, n/2+1)
 	}
 	return &Error{Reason: reason, Code: protocol.LeaderNotAvailable, Err: ErrNoLeader}
+}
+
+// reachTimeout bounds the attempt to reach brokers of which nobody knows whether they are there.
+const reachTimeout = time.Second
+
+// reached tells which of some brokers can be connected to.
+func (c *Client) reached(ctx context.Context, nodes []int32) map[int32]bool {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	c.mu.Lock()
+	brokers := slices.Clone(c.cluster.Brokers)
+	c.mu.Unlock()
+	out := map[int32]bool{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, b := range brokers {
+		if !slices.Contains(nodes, b.ID) {
+			continue
+		}
+		wg.Go(func() {
+			err := c.Reach(ctx, b)
+			mu.Lock()
+			defer mu.Unlock()
+			out[b.ID] = err == nil
+		})
+	}
+	wg.Wait()
+	return out
 }
 
 // Cluster asks for the brokers and the controller.
@@ -142,7 +177,7 @@ func ready(t *Topic) error {
 	}
 	for i := range t.Partitions {
 		if p := &t.Partitions[i]; p.Leader < 0 {
-			return p.noLeader(t.Name)
+			return p.noLeader(t.Name, nil)
 		}
 	}
 	return nil

@@ -125,7 +125,7 @@ func (c *Client) listOffsetsOnce(ctx context.Context, topic string, timestamps, 
 			continue
 		}
 		if p.Leader < 0 {
-			return p.noLeader(topic)
+			return p.noLeader(topic, nil)
 		}
 		byLeader[p.Leader] = append(byLeader[p.Leader], listoffsets.RequestPartition{
 			Partition: p.ID, CurrentLeaderEpoch: -1, Timestamp: ts,

@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol/initproducerid"
@@ -41,7 +43,9 @@ func (p *Producer) staleAll() {
 
 // provide tells whether nothing is missing any more.
 func (p *Producer) provide(ctx context.Context) bool {
-	return p.provideIdentity(ctx) && p.provideNewIdentities(ctx) && p.provideLeaders(ctx)
+	identified := p.provideIdentity(ctx) && p.provideNewIdentities(ctx)
+	// Without an identity nothing is sent, but why that is the leaders may tell.
+	return p.provideLeaders(ctx, !identified) && identified
 }
 
 // provideIdentity gets the Producer's id.
@@ -125,10 +129,17 @@ func (part *partition) renumberLocked() {
 	}
 }
 
+// identityTimeout bounds one attempt to get a producer id: it takes a majority of the cluster's metadata.
+const identityTimeout = 2 * time.Second
+
 func (p *Producer) newIdentity(ctx context.Context) (identity, error) {
-	msg, err := p.client.askAny(ctx, &initproducerid.Request{
-		TransactionTimeoutMs: int32(time.Minute.Milliseconds()), ProducerID: -1, ProducerEpoch: -1,
-	})
+	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
+	defer cancel()
+	req := &initproducerid.Request{TransactionTimeoutMs: int32(time.Minute.Milliseconds()), ProducerID: -1, ProducerEpoch: -1}
+	msg, err := p.client.askAside(ctx, req)
+	if ctx.Err() != nil && err != nil {
+		return noIdentity, &Error{Op: "get a producer id", Reason: fmt.Sprintf("no answer within %v", identityTimeout), Err: ErrTimeout}
+	}
 	if err != nil {
 		return noIdentity, err
 	}
@@ -140,12 +151,12 @@ func (p *Producer) newIdentity(ctx context.Context) (identity, error) {
 }
 
 // provideLeaders asks for the metadata of topics with partitions that need a
-// leader, or that another leader may have.
-func (p *Producer) provideLeaders(ctx context.Context) bool {
+// leader, or that another leader may have; all: of all topics.
+func (p *Producer) provideLeaders(ctx context.Context, all bool) bool {
 	p.mu.Lock()
 	var names []string
 	for name, t := range p.topics {
-		if t.needsMetadata() {
+		if all || t.needsMetadata() {
 			names = append(names, name)
 		}
 	}
@@ -186,7 +197,55 @@ func (p *Producer) provideLeaders(ctx context.Context) bool {
 		}
 		done = done && !t.needsMetadata()
 	}
+	p.explainLocked(ctx, topics)
 	return done
+}
+
+// explainPatience is how long a partition is tried, in terms of its wait, before somebody looks which of its replicas can be
+// reached at all.
+const explainPatience = 4 * firstBackoff
+
+// explainLocked finds out whether partitions that get nowhere have lost their majority: then that is why. The mutex is
+// released meanwhile.
+func (p *Producer) explainLocked(ctx context.Context, topics []Topic) {
+	type stuck struct {
+		part *partition
+		meta *Partition
+	}
+	var all []stuck
+	var nodes []int32
+	for i := range topics {
+		t := p.topics[topics[i].Name]
+		if t == nil || topics[i].Err != nil {
+			continue
+		}
+		for k := range topics[i].Partitions {
+			m := &topics[i].Partitions[k]
+			part := t.parts[m.ID]
+			waits := m.Leader < 0 || !p.identified || part.wait.next >= explainPatience && errors.Is(part.lastErr, ErrUnreachable)
+			if waits && len(part.queue) > 0 {
+				all = append(all, stuck{part, m})
+				nodes = append(nodes, m.Replicas...)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	p.mu.Unlock()
+	reached := p.client.reached(ctx, nodes)
+	p.mu.Lock()
+	for _, s := range all {
+		n := 0
+		for _, r := range s.meta.Replicas {
+			if reached[r] {
+				n++
+			}
+		}
+		if s.meta.Leader < 0 || n < len(s.meta.Replicas)/2+1 {
+			s.part.lastErr = s.meta.noLeader(s.part.topic, reached)
+		}
+	}
 }
 
 // needsMetadata tells whether records of the topic wait for news.

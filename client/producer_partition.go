@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -213,7 +214,9 @@ func (p *Producer) updateTopicLocked(t *producerTopic, topic *Topic) {
 		}
 		part := t.parts[m.ID]
 		if m.Leader < 0 {
-			part.lastErr = m.noLeader(t.name)
+			if !errors.Is(part.lastErr, ErrNoLeader) {
+				part.lastErr = m.noLeader(t.name, nil)
+			}
 			part.move(nil)
 			continue
 		}
@@ -221,10 +224,13 @@ func (p *Producer) updateTopicLocked(t *producerTopic, topic *Topic) {
 	}
 }
 
-// move gives the partition to the sender of its leader.
+// move gives the partition to the sender of its leader, which is tried at once.
 func (part *partition) move(s *sender) {
 	if part.sender == s {
 		return
+	}
+	if s != nil && part.sender != nil {
+		part.retryAt = time.Time{}
 	}
 	if old := part.sender; old != nil {
 		i := slices.Index(old.parts, part)

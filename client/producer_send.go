@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"time"
 
@@ -213,7 +214,9 @@ func (s *sender) unreachable(err error) {
 	now := time.Now()
 	for _, part := range s.parts {
 		if len(part.queue) > part.inFlight {
-			part.lastErr = err
+			if !errors.Is(part.lastErr, ErrNoLeader) { // which says more
+				part.lastErr = err
+			}
 			part.retryAt = now.Add(part.wait.duration())
 			part.stale = true
 		}

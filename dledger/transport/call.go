@@ -3,30 +3,16 @@ package transport
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"sync"
-	"time"
 )
 
-// A frame of the calls lane, request or answer:
-//
-//	length of what follows (uint32) | id (uint64) | kind (byte) | length of the name (byte) | name | body
-//
-// little endian. kind is 0 for a request and for its good answer, 1 for an answer that is an error, whose body is its text
-// and whose name is its code.
-
 const (
-	callHead    = 14
+	// callBodyMax bounds a request and an answer.
 	callBodyMax = 64 << 20
-	// callsServed bounds the requests of one connection that are carried out at the same time; further ones wait.
-	callsServed = 64
-	methodMax   = 255
-	kindOK      = 0
-	kindError   = 1
+	// callTries is how many connections may break before the call has begun.
+	callTries = 3
 )
 
 // RemoteError is what the other side answered instead of a result.
@@ -38,64 +24,25 @@ type RemoteError struct {
 
 func (e *RemoteError) Error() string { return e.Text }
 
-// Coded is an error with a code for the other side's programs.
-type Coded struct {
-	Code string
-	Err  error
-}
+// errLost: the connection broke, so that nobody knows whether the call was carried out.
+var errLost = errors.New("transport: connection lost")
 
-func (e *Coded) Error() string { return e.Err.Error() }
-func (e *Coded) Unwrap() error { return e.Err }
-
-// codeUnknownMethod is the answer to a call that nobody handles here (yet).
-const codeUnknownMethod = "unknown_method"
-
-// Caller says who calls.
-type Caller struct {
-	// Node is -1 for one that has no id yet.
-	Node int32
-	// Cluster is empty for one that knows none yet.
-	Cluster     string
-	Incarnation string
-}
-
-// Handler answers a call. body is its own; the answer is the transport's until it has been sent.
-type Handler func(ctx context.Context, from Caller, body []byte) ([]byte, error)
-
-type handler struct {
-	open bool
-	fn   Handler
-}
-
-// Handle answers calls of a method for nodes of this cluster.
-func (t *Transport) Handle(method string, fn Handler) { t.handle(method, handler{false, fn}) }
-
-// HandleOpen answers calls of a method for nodes that do not know their cluster yet, too.
-func (t *Transport) HandleOpen(method string, fn Handler) { t.handle(method, handler{true, fn}) }
-
-func (t *Transport) handle(method string, h handler) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(method) > methodMax {
-		panic("transport: method name too long")
-	}
-	t.handlers[method] = h
-}
-
-// Call asks a node and waits for its answer. A call to this node itself is answered here. Errors: *RemoteError, ErrNoAddress,
-// ErrForeign, ErrClosed, ctx's, the connection's: then the call may have been carried out.
+// Call asks a node and waits for its answer. A call to this node itself is answered here. body must not change any more.
+// Errors: *RemoteError, ErrNoAddress, ErrForeign, ErrClosed, ctx's, the connection's: then the call may have been carried
+// out.
 func (t *Transport) Call(ctx context.Context, node int32, method string, body []byte) ([]byte, error) {
 	return t.call(ctx, node, laneCalls, method, body)
 }
 
-// CallBulk is Call over a connection of its own, for answers of megabytes: short calls do not wait behind them.
+// CallBulk is Call over a connection of its own, for answers of megabytes: other calls do not share its buffers, and its
+// losses.
 func (t *Transport) CallBulk(ctx context.Context, node int32, method string, body []byte) ([]byte, error) {
 	return t.call(ctx, node, laneBulk, method, body)
 }
 
 func (t *Transport) call(ctx context.Context, node int32, lane laneKind, method string, body []byte) ([]byte, error) {
-	if node >= 0 && node == t.NodeID() {
-		return t.answer(ctx, Caller{Node: node, Cluster: t.ClusterID(), Incarnation: t.incarnation}, method, body)
+	if who := t.who.Load(); node >= 0 && node == who.node {
+		return t.answer(ctx, Caller{Node: node, Cluster: who.cluster, Incarnation: t.incarnation}, method, body)
 	}
 	p, err := t.peer(node)
 	if err != nil {
@@ -122,134 +69,120 @@ type caller struct {
 	lane    laneKind
 	address string // where node is -1
 
-	dialing sync.Mutex // held while a connection is made
-
 	mu sync.Mutex
 	// mu guards:
-	conn    net.Conn
-	out     *bufio.Writer
-	next    uint64
-	waiting map[uint64]chan callResult
+	conn    *callConn // nil, or one that works as far as is known
+	dialing *callDial // nil while none is being opened
 	closed  bool
 }
 
-type callResult struct {
-	body []byte
-	err  error
+// callDial is an attempt to connect that all who want to call wait for.
+type callDial struct {
+	cancel context.CancelFunc
+	done   chan struct{} // closed once conn and err are set
+	conn   *callConn
+	err    error
 }
 
 func newCaller(t *Transport, node int32, lane laneKind) *caller {
-	return &caller{t: t, node: node, lane: lane, waiting: make(map[uint64]chan callResult)}
+	return &caller{t: t, node: node, lane: lane}
 }
 
 func (c *caller) call(ctx context.Context, method string, body []byte) ([]byte, error) {
-	if len(body) > callBodyMax {
-		return nil, fmt.Errorf("call %s: %d bytes are too many", method, len(body))
-	}
-	if err := c.connect(ctx); err != nil {
+	answer, err := c.ask(ctx, method, body)
+	switch {
+	case err == nil:
+		return answer, nil
+	case c.node >= 0:
+		return nil, fmt.Errorf("call %s of node %d: %w", method, c.node, err)
+	default:
 		return nil, fmt.Errorf("call %s: %w", method, err)
-	}
-	done := make(chan callResult, 1)
-	id, err := c.send(method, body, done)
-	if err != nil {
-		return nil, fmt.Errorf("call %s: %w", method, err)
-	}
-	select {
-	case r := <-done:
-		if r.err != nil {
-			return nil, fmt.Errorf("call %s: %w", method, r.err)
-		}
-		return r.body, nil
-	case <-ctx.Done():
-		c.mu.Lock()
-		delete(c.waiting, id)
-		c.mu.Unlock()
-		return nil, fmt.Errorf("call %s: %w", method, context.Cause(ctx))
 	}
 }
 
-func (c *caller) connect(ctx context.Context) error {
-	c.dialing.Lock()
-	defer c.dialing.Unlock()
-	c.mu.Lock()
-	ready, closed := c.conn != nil, c.closed
-	c.mu.Unlock()
-	if closed {
-		return ErrClosed
+func (c *caller) ask(ctx context.Context, method string, body []byte) ([]byte, error) {
+	if len(body) > callBodyMax || len(method) > nameMax {
+		return nil, fmt.Errorf("%d bytes are too many", len(body))
 	}
-	if ready {
-		return nil
-	}
-	address, node := c.address, c.node
-	if address == "" {
-		var ok bool
-		if address, ok = c.t.Address(node); !ok {
-			return fmt.Errorf("%w: node %d", ErrNoAddress, node)
+	for try := 1; ; try++ {
+		conn, err := c.connect(ctx)
+		if err != nil {
+			return nil, err
 		}
+		answer, begun, err := conn.roundTrip(ctx, method, body)
+		if begun || !errors.Is(err, errLost) || try == callTries {
+			return answer, err
+		}
+		// The connection was lost before anything of this call had left.
 	}
-	conn, _, err := c.t.dial(ctx, node, address, c.lane)
-	if err != nil {
-		return err
+}
+
+// connect returns the connection, opened if there is none. Errors: ErrClosed, ErrNoAddress, ErrForeign, ctx's, the
+// attempt's.
+func (c *caller) connect(ctx context.Context) (*callConn, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx) //nolint:wrapcheck // by the caller
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.closed {
-		_ = conn.Close()
-		return ErrClosed
+		c.mu.Unlock()
+		return nil, ErrClosed
 	}
-	c.conn, c.out = conn, bufio.NewWriterSize(conn, readBuffer)
-	c.t.tasks.Go(func() { c.read(conn) })
-	return nil
+	if conn := c.conn; conn != nil {
+		c.mu.Unlock()
+		return conn, nil
+	}
+	d := c.dialing
+	if d == nil {
+		d = &callDial{done: make(chan struct{})}
+		var dctx context.Context
+		dctx, d.cancel = context.WithCancel(c.t.ctx)
+		if !c.t.spawn(func() { c.dial(dctx, d) }) {
+			d.cancel()
+			c.mu.Unlock()
+			return nil, ErrClosed
+		}
+		c.dialing = d
+	}
+	c.mu.Unlock()
+	select {
+	case <-d.done:
+		return d.conn, d.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx) //nolint:wrapcheck // by the caller
+	}
 }
 
-func (c *caller) send(method string, body []byte, done chan callResult) (uint64, error) {
+func (c *caller) dial(ctx context.Context, d *callDial) {
+	defer close(d.done)
+	defer d.cancel()
+	var l *link
+	if c.address != "" {
+		l, d.err = c.t.dial(ctx, -1, c.address, c.lane)
+	} else {
+		l, d.err = c.t.dialNode(ctx, c.node, c.lane)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.conn == nil {
-		return 0, net.ErrClosed
+	c.dialing = nil
+	if d.err != nil {
+		return
 	}
-	c.next++
-	id := c.next
-	c.waiting[id] = done
-	_ = c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if err := writeCall(c.out, id, kindOK, method, body); err != nil {
-		delete(c.waiting, id)
-		_ = c.conn.Close()
-		return 0, err
+	conn := &callConn{c: c, link: l, out: newCallWriter(l.Conn), waiting: make(map[uint64]*waiter), ended: make(chan struct{})}
+	if c.closed || !c.t.spawn(conn.run) {
+		c.t.release(l)
+		d.err = ErrClosed
+		return
 	}
-	return id, nil
+	c.conn, d.conn = conn, conn
 }
 
-func (c *caller) read(conn net.Conn) {
-	in := bufio.NewReaderSize(conn, readBuffer)
-	var err error
-	for {
-		var f callFrame
-		if f, err = readCall(in); err != nil {
-			break
-		}
-		c.mu.Lock()
-		done := c.waiting[f.id]
-		delete(c.waiting, f.id)
-		c.mu.Unlock()
-		if done == nil {
-			continue
-		}
-		if f.kind == kindError {
-			done <- callResult{err: &RemoteError{Code: f.name, Text: string(f.body)}}
-		} else {
-			done <- callResult{body: f.body}
-		}
-	}
-	_ = conn.Close()
+// lost has the next call open another connection.
+func (c *caller) lost(conn *callConn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn == conn {
-		c.conn, c.out = nil, nil
-	}
-	for id, done := range c.waiting {
-		done <- callResult{err: fmt.Errorf("connection lost: %w", err)}
-		delete(c.waiting, id)
+		c.conn = nil
 	}
 }
 
@@ -257,114 +190,157 @@ func (c *caller) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn != nil {
-		_ = c.conn.Close()
+		c.conn.link.cut()
+		c.conn = nil
+	}
+}
+
+// heard cuts a connection to an earlier start of the node.
+func (c *caller) heard(incarnation string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil && c.conn.link.incarnation != incarnation {
+		c.conn.link.cut()
+		c.conn = nil
 	}
 }
 
 func (c *caller) close() {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
 	c.cut()
-}
-
-func writeCall(w *bufio.Writer, id uint64, kind byte, name string, body []byte) error {
-	h := make([]byte, 0, callHead)
-	h = binary.LittleEndian.AppendUint32(h, uint32(callHead-4+len(name)+len(body))) //nolint:gosec // bounded
-	h = binary.LittleEndian.AppendUint64(h, id)
-	h = append(h, kind, byte(len(name))) //nolint:gosec // bounded
-	_, _ = w.Write(h)                    // the writer keeps its error
-	_, _ = w.WriteString(name)
-	_, _ = w.Write(body)
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("write: %w", err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.dialing != nil {
+		c.dialing.cancel()
 	}
-	return nil
+	if c.conn != nil {
+		c.conn.link.cut()
+	}
 }
 
-type callFrame struct {
-	id   uint64
-	kind byte
-	name string
+// callConn is a connection over which calls are made.
+type callConn struct {
+	c     *caller
+	link  *link
+	out   *callWriter
+	ended chan struct{}
+
+	mu sync.Mutex
+	// mu guards:
+	next    uint64
+	waiting map[uint64]*waiter
+	err     error // set when nothing comes any more
+}
+
+// waiter is who waits for an answer.
+type waiter struct {
+	done chan callResult // of one element
+	body []byte          // what has come of it
+}
+
+type callResult struct {
 	body []byte
+	err  error
 }
 
-func readCall(r io.Reader) (callFrame, error) {
-	var h [callHead]byte
-	if _, err := io.ReadFull(r, h[:]); err != nil {
-		return callFrame{}, err //nolint:wrapcheck // io.EOF is the end
+// roundTrip sends a request and waits for its answer. begun: the request may have reached the other side.
+func (k *callConn) roundTrip(ctx context.Context, method string, body []byte) (answer []byte, begun bool, err error) {
+	w := &waiter{done: make(chan callResult, 1)}
+	o := &outgoing{kind: kindOK, name: method, body: body}
+	k.mu.Lock()
+	if k.err != nil {
+		k.mu.Unlock()
+		return nil, false, k.err
 	}
-	n := int64(binary.LittleEndian.Uint32(h[:])) - (callHead - 4)
-	f := callFrame{id: binary.LittleEndian.Uint64(h[4:]), kind: h[12]}
-	name := int64(h[13])
-	if n < name || n > callBodyMax+methodMax {
-		return callFrame{}, fmt.Errorf("%w: call of %d bytes", errFrame, n)
+	k.next++
+	o.id = k.next
+	k.waiting[o.id] = w
+	k.mu.Unlock()
+	if !k.out.put(o, 0) {
+		k.leave(o)
+		return nil, false, errLost
 	}
-	b := make([]byte, n)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return callFrame{}, fmt.Errorf("call: %w", err)
+	select {
+	case r := <-w.done:
+		return r.body, k.out.hasBegun(o), r.err
+	case <-ctx.Done():
+		k.leave(o)
+		return nil, true, context.Cause(ctx) //nolint:wrapcheck // by the caller
 	}
-	f.name, f.body = string(b[:name]), b[name:]
-	return f, nil
 }
 
-// serveCalls answers the requests of a connection; they are carried out side by side.
-func (t *Transport) serveCalls(c net.Conn, g *greeting) error {
-	from := Caller{Node: g.Node, Cluster: g.Cluster, Incarnation: g.Incarnation}
-	ctx, cancel := context.WithCancel(t.ctx)
-	var running sync.WaitGroup
-	defer running.Wait()
-	defer cancel()
-	in := bufio.NewReaderSize(c, readBuffer)
-	var mu sync.Mutex
-	out := bufio.NewWriterSize(c, readBuffer)
-	slots := make(chan struct{}, callsServed)
+// leave waits no longer.
+func (k *callConn) leave(o *outgoing) {
+	k.mu.Lock()
+	delete(k.waiting, o.id)
+	k.mu.Unlock()
+	k.out.abandon(o)
+}
+
+func (w *callWriter) hasBegun(o *outgoing) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return o.begun
+}
+
+// run writes and reads until the connection breaks, and tells all who wait.
+func (k *callConn) run() {
+	var writer sync.WaitGroup
+	writer.Go(func() { k.out.run(k.ended) })
+	err := k.read()
+	k.c.lost(k)
+	close(k.ended)
+	k.c.t.release(k.link)
+	writer.Wait()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.err = fmt.Errorf("%w: %w", errLost, err)
+	if k.c.t.ctx.Err() != nil {
+		k.err = ErrClosed
+	}
+	for id, w := range k.waiting {
+		w.done <- callResult{err: k.err}
+		delete(k.waiting, id)
+	}
+}
+
+func (k *callConn) read() error {
+	in := bufio.NewReaderSize(k.link, readBuffer)
 	for {
 		f, err := readCall(in)
 		if err != nil {
 			return err
 		}
-		slots <- struct{}{}
-		running.Go(func() {
-			defer func() { <-slots }()
-			body, err := t.answer(ctx, from, f.name, f.body)
-			kind, name := byte(kindOK), ""
-			if err != nil {
-				kind, body = kindError, []byte(err.Error())
-				var coded *Coded
-				if errors.As(err, &coded) {
-					name = coded.Code
-				}
-				var remote *RemoteError // passed on
-				if errors.As(err, &remote) {
-					name = remote.Code
-				}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
-			if writeCall(out, f.id, kind, name, body) != nil {
-				_ = c.Close()
-			}
-		})
+		k.arrived(&f)
 	}
 }
 
-func (t *Transport) answer(ctx context.Context, from Caller, method string, body []byte) ([]byte, error) {
-	t.mu.Lock()
-	h, cluster := t.handlers[method], t.clusterID
-	t.mu.Unlock()
-	switch {
-	case h.fn == nil:
-		return nil, &Coded{codeUnknownMethod, fmt.Errorf("node %d does not answer %q", t.NodeID(), method)}
-	case !h.open && (cluster == "" || from.Cluster != cluster):
-		return nil, fmt.Errorf("%w: %q is for nodes of cluster %q", ErrForeign, method, cluster)
+// arrived takes a part of an answer. What nobody waits for is forgotten.
+func (k *callConn) arrived(f *callFrame) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w := k.waiting[f.id]
+	if w == nil {
+		return
 	}
-	return h.fn(ctx, from, body)
-}
-
-// IsUnknownMethod reports whether a call failed because nobody answers it there.
-func IsUnknownMethod(err error) bool {
-	var r *RemoteError
-	return errors.As(err, &r) && r.Code == codeUnknownMethod
+	if f.first() && f.last() {
+		w.body = f.body
+	} else {
+		w.body = append(w.body, f.body...)
+	}
+	var r callResult
+	switch kind := f.kind & kindMask; {
+	case len(w.body) > callBodyMax:
+		r.err = fmt.Errorf("%w: an answer of more than %d bytes", errFrame, callBodyMax)
+	case kind == kindAbort:
+		r.err = errors.New("transport: the answer was given up")
+	case !f.last():
+		return
+	case kind == kindError:
+		r.err = &RemoteError{Code: f.name, Text: string(w.body)}
+	default:
+		r.body = w.body
+	}
+	delete(k.waiting, f.id)
+	w.done <- r
 }

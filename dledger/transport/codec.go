@@ -6,24 +6,35 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
 )
 
 // A frame of a Raft lane:
 //
-//	length of the head (uint32) | length of the payload (uint64) | CRC32C of the head (uint32) | head | payload
+//	length of the head (uint32) | length of the payload (uint32) | messages (uint32) | entries (uint32) |
+//	CRC32C of everything else (uint32) | head | payload
 //
 // little endian. The head is a sequence of messages, their integers as uvarints; the payload holds the commands of their
-// entries in order. The payload has no checksum here: record batches carry their own, which the receiver checks.
+// entries in order. See docs/format/wire.md.
 
 const (
-	frameHead = 16
-	// headMax and payloadMax bound what is allocated for a frame.
+	frameHead = 20
+	// headMax and payloadMax bound a frame. What one announces is allocated as it arrives, see readMore.
 	headMax    = 64 << 20
-	payloadMax = 1 << 30
+	payloadMax = 512 << 20
 	// entryMin and messageMin are the fewest bytes that one takes in a head.
-	entryMin = 8
+	entryMin   = 8
+	messageMin = 13
+	// blockBytes is how much of a payload is read into one buffer. Entries keep the whole of theirs alive.
+	blockBytes = 256 << 10
+	// arrivalStep is how much is allocated for bytes that were announced before any of them has arrived; commandStep
+	// for those of a command, which come from a proven member.
+	arrivalStep = 64 << 10
+	commandStep = 1 << 20
+	// keptBytes bounds the buffers that are kept for the next frame.
+	keptBytes = 1 << 20
 )
 
 //nolint:gochecknoglobals // a table
@@ -31,26 +42,32 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errFrame = errors.New("transport: malformed frame")
 
-// message is a Raft message and what travels with it.
-type message struct {
-	pb.Message
-	// stamp is the observer's, see Observer.Stamp; 0 = none.
-	stamp int64
+// frame is messages, encoded, on their way out.
+type frame struct {
+	head     []byte // begins with room for frameHead
+	payload  [][]byte
+	bytes    int64 // of payload
+	messages uint32
+	entries  uint32
 }
 
-// appendMessage encodes m without the commands of its entries, which it appends to payload. The commands are not copied.
-func appendMessage(head []byte, payload [][]byte, m *pb.Message, stamp int64) ([]byte, [][]byte, int64) {
+func (f *frame) size() int64 { return int64(len(f.head)) + f.bytes }
+
+// add encodes m. The commands of its entries are not copied: they must not change any more.
+func (f *frame) add(m *pb.Message, stamp int64) {
+	if len(f.head) == 0 {
+		f.head = append(f.head, make([]byte, frameHead)...)
+	}
 	flags := byte(0)
 	if m.Reject {
 		flags = 1
 	}
-	head = append(head, byte(m.Type), flags) //nolint:gosec // fewer than 256 types
+	head := append(f.head, byte(m.Type), flags) //nolint:gosec,gocritic // fewer than 256 types
 	for _, v := range [...]uint64{
 		m.To, m.From, m.ShardID, m.Term, m.LogTerm, m.LogIndex, m.Commit, m.Hint, m.HintHigh, uint64(stamp), uint64(len(m.Entries)), //nolint:gosec // bits
 	} {
 		head = binary.AppendUvarint(head, v)
 	}
-	bytes := int64(0)
 	for i := range m.Entries {
 		e := &m.Entries[i]
 		head = append(head, byte(e.Type)) //nolint:gosec // four types
@@ -58,19 +75,39 @@ func appendMessage(head []byte, payload [][]byte, m *pb.Message, stamp int64) ([
 			head = binary.AppendUvarint(head, v)
 		}
 		if len(e.Cmd) > 0 {
-			payload = append(payload, e.Cmd)
-			bytes += int64(len(e.Cmd))
+			f.payload = append(f.payload, e.Cmd)
+			f.bytes += int64(len(e.Cmd))
 		}
 	}
-	return head, payload, bytes
+	f.head = head
+	f.messages++
+	f.entries += uint32(len(m.Entries)) //nolint:gosec // bounded by the head
 }
 
-// putFrameHead fills the first frameHead bytes of a frame whose head follows them.
-func putFrameHead(frame []byte, payload int64) {
-	head := frame[frameHead:]
-	binary.LittleEndian.PutUint32(frame, uint32(len(head)))   //nolint:gosec // bounded by the lane
-	binary.LittleEndian.PutUint64(frame[4:], uint64(payload)) //nolint:gosec // not negative
-	binary.LittleEndian.PutUint32(frame[12:], crc32.Checksum(head, castagnoli))
+// seal fills the first frameHead bytes.
+func (f *frame) seal() {
+	h := f.head
+	binary.LittleEndian.PutUint32(h, uint32(len(h)-frameHead)) //nolint:gosec // bounded by the lane
+	binary.LittleEndian.PutUint32(h[4:], uint32(f.bytes))      //nolint:gosec // bounded by the lane
+	binary.LittleEndian.PutUint32(h[8:], f.messages)
+	binary.LittleEndian.PutUint32(h[12:], f.entries)
+	sum := crc32.Update(crc32.Checksum(h[:frameHead-4], castagnoli), castagnoli, h[frameHead:])
+	for _, b := range f.payload {
+		sum = crc32.Update(sum, castagnoli, b)
+	}
+	binary.LittleEndian.PutUint32(h[frameHead-4:], sum)
+}
+
+// clear makes room for other messages, in the same buffers unless they have grown large.
+func (f *frame) clear() {
+	clear(f.payload)
+	*f = frame{head: f.head[:0], payload: f.payload[:0]}
+	if cap(f.head) > keptBytes {
+		f.head = nil
+	}
+	if cap(f.payload) > keptBytes/16 {
+		f.payload = nil
+	}
 }
 
 // frameReader reads the frames of a lane.
@@ -78,72 +115,147 @@ type frameReader struct {
 	r        io.Reader
 	first    [frameHead]byte
 	head     []byte
-	messages []message
+	messages []pb.Message
+	stamps   []int64
+	commands []command
 }
 
-// next returns the messages of the next frame. They are valid until the next call, but their entries' commands are the
-// caller's for good: they share one buffer.
-func (f *frameReader) next() ([]message, error) {
+// command is one that follows in the payload.
+type command struct {
+	to   *[]byte
+	size int
+}
+
+// next returns the messages of the next frame and the stamps of each. Both are valid until the next call, but the entries
+// and their commands are the caller's for good.
+func (f *frameReader) next() ([]pb.Message, []int64, error) {
+	f.forget()
 	if _, err := io.ReadFull(f.r, f.first[:]); err != nil {
-		return nil, err //nolint:wrapcheck // io.EOF is the end
+		return nil, nil, err //nolint:wrapcheck // io.EOF is the end
 	}
-	n := int(binary.LittleEndian.Uint32(f.first[:]))
-	p := binary.LittleEndian.Uint64(f.first[4:])
-	if n > headMax || p > payloadMax {
-		return nil, fmt.Errorf("%w: %d and %d bytes", errFrame, n, p)
-	}
-	if cap(f.head) < n {
-		f.head = make([]byte, n+n/2)
-	}
-	head := f.head[:n]
-	if _, err := io.ReadFull(f.r, head); err != nil {
-		return nil, fmt.Errorf("head: %w", err)
-	}
-	if crc32.Checksum(head, castagnoli) != binary.LittleEndian.Uint32(f.first[12:]) {
-		return nil, fmt.Errorf("%w: checksum", errFrame)
-	}
-	payload := make([]byte, p)
-	if _, err := io.ReadFull(f.r, payload); err != nil {
-		return nil, fmt.Errorf("payload: %w", err)
+	n, p := binary.LittleEndian.Uint32(f.first[:]), binary.LittleEndian.Uint32(f.first[4:])
+	messages, entries := binary.LittleEndian.Uint32(f.first[8:]), binary.LittleEndian.Uint32(f.first[12:])
+	if n > headMax || p > payloadMax || uint64(messages)*messageMin+uint64(entries)*entryMin > uint64(n) {
+		return nil, nil, fmt.Errorf("%w: %d messages and %d entries in %d and %d bytes", errFrame, messages, entries, n, p)
 	}
 	var err error
-	f.messages, err = decodeMessages(f.messages[:0], head, payload)
-	return f.messages, err
+	if f.head, err = readMore(f.r, f.head[:0], int(n)); err != nil {
+		return nil, nil, fmt.Errorf("head: %w", err)
+	}
+	if err := f.decode(int(messages), int(entries), uint64(p)); err != nil {
+		return nil, nil, err
+	}
+	sum := crc32.Update(crc32.Checksum(f.first[:frameHead-4], castagnoli), castagnoli, f.head)
+	if sum, err = f.readCommands(sum); err != nil {
+		return nil, nil, fmt.Errorf("payload: %w", err)
+	}
+	if sum != binary.LittleEndian.Uint32(f.first[frameHead-4:]) {
+		return nil, nil, fmt.Errorf("%w: checksum", errFrame)
+	}
+	return f.messages, f.stamps, nil
 }
 
-// decodeMessages is the reverse of appendMessage; the commands become parts of payload.
-func decodeMessages(out []message, head, payload []byte) ([]message, error) {
-	d := decoder{b: head}
-	for len(d.b) > 0 && !d.bad {
-		var m message
+// forget lets go of the last frame.
+func (f *frameReader) forget() {
+	clear(f.messages)
+	clear(f.commands)
+	f.messages, f.stamps, f.commands = f.messages[:0], f.stamps[:0], f.commands[:0]
+	if cap(f.head) > keptBytes {
+		f.head = nil
+	}
+	if cap(f.messages) > keptBytes/256 || cap(f.commands) > keptBytes/8 {
+		f.messages, f.stamps, f.commands = nil, nil, nil
+	}
+}
+
+// readMore appends n bytes to b. Beyond the room that b has, it allocates no more than twice what has arrived.
+func readMore(r io.Reader, b []byte, n int) ([]byte, error) {
+	for n > 0 {
+		at := len(b)
+		step := min(n, max(arrivalStep, at, cap(b)-at))
+		b = slices.Grow(b, step)[:at+step]
+		if _, err := io.ReadFull(r, b[at:]); err != nil {
+			return b[:at], err //nolint:wrapcheck // by the callers
+		}
+		n -= step
+	}
+	return b, nil
+}
+
+// readCommands reads the payload into the entries: small ones share buffers.
+func (f *frameReader) readCommands(sum uint32) (uint32, error) {
+	for todo := f.commands; len(todo) > 0; {
+		size, k := todo[0].size, 1
+		for k < len(todo) && size+todo[k].size <= blockBytes {
+			size += todo[k].size
+			k++
+		}
+		block, err := readMore(f.r, make([]byte, 0, min(size, commandStep)), size)
+		if err != nil {
+			return 0, err
+		}
+		sum = crc32.Update(sum, castagnoli, block)
+		for _, c := range todo[:k] {
+			*c.to, block = block[:c.size:c.size], block[c.size:]
+		}
+		todo = todo[k:]
+	}
+	return sum, nil
+}
+
+// decode is the reverse of frame.add; the commands are still to come.
+func (f *frameReader) decode(messages, entries int, payload uint64) error {
+	var all []pb.Entry
+	if entries > 0 {
+		all = make([]pb.Entry, entries)
+	}
+	d := decoder{b: f.head}
+	for range messages {
+		f.messages, f.stamps = append(f.messages, pb.Message{}), append(f.stamps, 0)
+		m := &f.messages[len(f.messages)-1]
 		m.Type, m.Reject = pb.MessageType(d.byte()), d.byte() != 0
 		m.To, m.From, m.ShardID, m.Term, m.LogTerm, m.LogIndex = d.uint(), d.uint(), d.uint(), d.uint(), d.uint(), d.uint()
-		m.Commit, m.Hint, m.HintHigh, m.stamp = d.uint(), d.uint(), d.uint(), int64(d.uint()) //nolint:gosec // bits
+		m.Commit, m.Hint, m.HintHigh = d.uint(), d.uint(), d.uint()
+		f.stamps[len(f.stamps)-1] = int64(d.uint()) //nolint:gosec // bits
 		n := d.uint()
-		if n > uint64(len(d.b)/entryMin) {
-			return nil, fmt.Errorf("%w: %d entries in %d bytes", errFrame, n, len(d.b))
+		if d.bad || !travels(m.Type) || n > uint64(len(all)) {
+			return fmt.Errorf("%w: a message of type %d with %d entries", errFrame, m.Type, n)
 		}
 		if n > 0 {
-			m.Entries = make([]pb.Entry, n)
+			m.Entries, all = all[:n:n], all[n:]
 		}
 		for i := range m.Entries {
 			e := &m.Entries[i]
 			e.Type = pb.EntryType(d.byte())
 			e.Term, e.Index, e.Key, e.ClientID, e.SeriesID, e.RespondedTo = d.uint(), d.uint(), d.uint(), d.uint(), d.uint(), d.uint()
 			size := d.uint()
-			if size > uint64(len(payload)) {
-				return nil, fmt.Errorf("%w: a command of %d bytes", errFrame, size)
+			if d.bad || e.Type > pb.MetadataEntry || size > payload {
+				return fmt.Errorf("%w: an entry of type %d with %d bytes", errFrame, e.Type, size)
 			}
+			payload -= size
 			if size > 0 {
-				e.Cmd, payload = payload[:size:size], payload[size:]
+				f.commands = append(f.commands, command{&e.Cmd, int(size)}) //nolint:gosec // bounded by the payload
 			}
 		}
-		out = append(out, m)
 	}
-	if d.bad || len(payload) > 0 {
-		return nil, errFrame
+	if len(d.b) > 0 || len(all) > 0 || payload > 0 {
+		return fmt.Errorf("%w: %d bytes, %d entries and %d payload bytes are left over", errFrame, len(d.b), len(all), payload)
 	}
-	return out, nil
+	return nil
+}
+
+// travels reports whether nodes send each other messages of a type. What else there is a node says to itself only:
+// dragonboat takes it for a broken invariant when it comes from outside, as it does an unknown type.
+func travels(t pb.MessageType) bool {
+	switch t {
+	case pb.NoOP, pb.Ping, pb.Pong, pb.Propose, pb.Replicate, pb.ReplicateResp, pb.RequestVote, pb.RequestVoteResp,
+		pb.Heartbeat, pb.HeartbeatResp, pb.ReadIndex, pb.ReadIndexResp, pb.Quiesce, pb.SnapshotReceived, pb.LeaderTransfer,
+		pb.TimeoutNow, pb.RateLimit, pb.RequestPreVote, pb.RequestPreVoteResp:
+		return true
+	case pb.LocalTick, pb.Election, pb.LeaderHeartbeat, pb.ConfigChangeEvent, pb.SnapshotStatus, pb.Unreachable,
+		pb.CheckQuorum, pb.BatchedReadIndex, pb.InstallSnapshot, pb.LogQuery:
+	}
+	return false
 }
 
 type decoder struct {
@@ -162,6 +274,11 @@ func (d *decoder) byte() byte {
 }
 
 func (d *decoder) uint() uint64 {
+	if len(d.b) > 0 && d.b[0] < 0x80 { // most are small
+		v := d.b[0]
+		d.b = d.b[1:]
+		return uint64(v)
+	}
 	v, n := binary.Uvarint(d.b)
 	if n <= 0 {
 		d.bad, d.b = true, nil

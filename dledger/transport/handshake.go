@@ -14,7 +14,8 @@ import (
 //
 //	magic "STL1" (4 bytes) | length (uint32, big endian) | JSON
 //
-// and are followed by the frames of the lane. A welcome with an error is the last thing that is sent.
+// and are followed by the frames of the lane. A welcome with an error is the last thing that is sent. The last byte of the
+// magic is the version of everything that follows.
 
 const (
 	magic        = "STL1"
@@ -33,6 +34,12 @@ const (
 	laneBulk     laneKind = "bulk" // calls with large answers, out of the way of the others
 )
 
+// raft reports whether the lane carries Raft's messages in order.
+func (k laneKind) raft() bool { return k == laneData || k == laneControl }
+
+// calls reports whether the lane carries calls.
+func (k laneKind) calls() bool { return k == laneCalls || k == laneBulk }
+
 type greeting struct {
 	Cluster string `json:"cluster,omitempty"` // empty: not known yet
 	Node    int32  `json:"node"`              // -1: not known yet
@@ -47,12 +54,14 @@ type welcome struct {
 	Node        int32  `json:"node"`
 	Incarnation string `json:"incarnation"`
 	Error       string `json:"error,omitempty"`
+	// Starting: the error will pass by itself.
+	Starting bool `json:"starting,omitempty"`
 }
 
-// greet introduces this node on a connection that it has opened. Errors: ErrForeign, ErrProtocol, the connection's.
-func (t *Transport) greet(c net.Conn, to int32, lane laneKind) (*welcome, error) {
-	cluster := t.ClusterID()
-	g := greeting{Cluster: cluster, Node: t.NodeID(), To: to, Incarnation: t.incarnation, Lane: lane}
+// greet introduces this node on a connection that it has opened. Errors: ErrForeign, ErrStarting, ErrProtocol, the
+// connection's.
+func (t *Transport) greet(c net.Conn, as *identity, to int32, lane laneKind) (*welcome, error) {
+	g := greeting{Cluster: as.cluster, Node: as.node, To: to, Incarnation: t.incarnation, Lane: lane}
 	if err := writeHello(c, &g); err != nil {
 		return nil, err
 	}
@@ -61,50 +70,64 @@ func (t *Transport) greet(c net.Conn, to int32, lane laneKind) (*welcome, error)
 		return nil, err
 	}
 	switch {
+	case w.Starting:
+		return nil, fmt.Errorf("%w: %s", ErrStarting, w.Error)
 	case w.Error != "":
 		return nil, fmt.Errorf("%w: %s", ErrForeign, w.Error)
-	case cluster != "" && w.Cluster != "" && w.Cluster != cluster:
-		return nil, fmt.Errorf("%w: %s", ErrForeign, clusterMismatch(w.Cluster, cluster))
+	case as.cluster != "" && w.Cluster != "" && w.Cluster != as.cluster:
+		return nil, fmt.Errorf("%w: node %d of cluster %s called node %d of cluster %s", ErrForeign, as.node, as.cluster, w.Node, w.Cluster)
 	case to >= 0 && w.Node != to:
 		return nil, fmt.Errorf("%w: node %d answers where node %d was expected", ErrForeign, w.Node, to)
+	case !lane.calls() && w.Cluster != as.cluster:
+		return nil, fmt.Errorf("%w: node %d does not know its cluster yet", ErrStarting, w.Node)
 	}
 	return &w, nil
 }
 
-func clusterMismatch(theirs, ours string) string {
-	return fmt.Sprintf("it belongs to cluster %s, this node to cluster %s", theirs, ours)
+// refusal is why a connection is not accepted, in words that hold for both sides.
+type refusal struct {
+	class error // ErrForeign or ErrStarting
+	text  string
 }
 
-// receive reads a greeting and answers it. Raft lanes are for nodes of the same cluster; calls are judged one by one.
-func (t *Transport) receive(c net.Conn) (*greeting, error) {
-	_ = c.SetDeadline(time.Now().Add(greetTimeout))
-	var g greeting
-	if err := readHello(c, &g); err != nil {
-		return nil, err
-	}
-	w := welcome{Cluster: t.ClusterID(), Node: t.NodeID(), Incarnation: t.incarnation}
+func (r *refusal) Error() string { return r.class.Error() + ": " + r.text }
+func (r *refusal) Unwrap() error { return r.class }
+
+func refuse(class error, format string, args ...any) *refusal {
+	return &refusal{class, fmt.Sprintf(format, args...)}
+}
+
+// judge decides whether one who greets may speak to this node, who it is being who; nil if so. Raft lanes are for nodes of
+// the same cluster; calls are judged one by one.
+func (t *Transport) judge(who *identity, g *greeting) *refusal {
 	switch {
-	case g.Cluster != "" && w.Cluster != "" && g.Cluster != w.Cluster:
-		w.Error = clusterMismatch(w.Cluster, g.Cluster)
-	case g.To >= 0 && g.To != w.Node:
-		w.Error = fmt.Sprintf("node %d answers here, not node %d", w.Node, g.To)
-	case g.Lane != laneCalls && (g.Cluster != w.Cluster || g.Node < 0):
-		w.Error = "this node does not know its cluster yet"
+	case g.Cluster != "" && who.cluster != "" && g.Cluster != who.cluster:
+		return refuse(ErrForeign, "node %d of cluster %s called node %d of cluster %s", g.Node, g.Cluster, who.node, who.cluster)
+	case g.To >= 0 && g.To != who.node:
+		return refuse(ErrForeign, "node %d answers here, not node %d", who.node, g.To)
+	case g.Node >= 0 && g.Node == who.node && g.Incarnation != t.incarnation:
+		return refuse(ErrForeign, "two processes call themselves node %d; each needs an id of its own", who.node)
+	case g.Lane.calls():
+		return nil
+	case !g.Lane.raft() && g.Lane != laneSnapshot:
+		return refuse(ErrForeign, "node %d knows no lane %q", who.node, g.Lane)
+	case who.cluster == "":
+		return refuse(ErrStarting, "node %d does not know its cluster yet", who.node)
+	case !g.member(who):
+		return refuse(ErrForeign, "node %d takes Raft's messages from nodes of cluster %s only", who.node, who.cluster)
+	case t.raft.Load() == nil:
+		return refuse(ErrStarting, "node %d has not opened its logs yet", who.node)
 	}
-	if err := writeHello(c, &w); err != nil {
-		return nil, err
-	}
-	if w.Error != "" {
-		return nil, fmt.Errorf("%w: node %d of cluster %q: %s", ErrForeign, g.Node, g.Cluster, w.Error)
-	}
-	_ = c.SetDeadline(time.Time{})
-	return &g, nil
+	return nil
 }
 
 func writeHello(w io.Writer, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("greet: %w", err)
+	}
+	if len(b) > greetingMax {
+		return fmt.Errorf("greet: %d bytes are too many", len(b))
 	}
 	out := binary.BigEndian.AppendUint32([]byte(magic), uint32(len(b))) //nolint:gosec // some hundred bytes
 	if _, err := w.Write(append(out, b...)); err != nil {
@@ -122,7 +145,10 @@ func readHello(r io.Reader, v any) error {
 		return fmt.Errorf("greeting: %w", err)
 	}
 	n := binary.BigEndian.Uint32(h[4:])
-	if string(h[:4]) != magic || n > greetingMax {
+	switch {
+	case string(h[:3]) == magic[:3] && h[3] != magic[3]:
+		return fmt.Errorf("%w: it speaks version %q, this program version %q", ErrProtocol, h[3], magic[3])
+	case string(h[:4]) != magic || n > greetingMax:
 		return ErrProtocol
 	}
 	b := make([]byte, n)

@@ -1,6 +1,9 @@
 package transport
 
 import (
+	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -13,97 +16,143 @@ const (
 	// laneBytesMax bounds the commands that wait in a lane; what comes beyond is dropped, and Raft sends it again. Admission
 	// keeps new records far below; a follower that catches up may reach it.
 	laneBytesMax = 256 << 20
-	laneHeadMax  = headMax / 2
+	// frameBytes is where a frame is full. Only a message that is larger makes a larger one.
+	frameBytes = 1 << 20
+	// writeStep is how much may take writeTimeout to leave.
+	writeStep = 1 << 20
 
-	backoffMin = 20 * time.Millisecond
-	backoffMax = 500 * time.Millisecond
+	// An attempt to connect costs next to nothing where somebody refuses it, and lasts where nobody answers: it is repeated
+	// soon. One that was refused with a reason is not.
+	backoffMin     = 20 * time.Millisecond
+	backoffMax     = 80 * time.Millisecond
+	backoffForeign = 2 * time.Second
+	// dialPatience is how long an attempt goes on after the other side was heard: it may have been begun, and its packets
+	// lost, while the network was cut.
+	dialPatience = 100 * time.Millisecond
 )
 
 // lane sends messages of one kind to a node, in order, over one connection that it opens again when it breaks. Messages
-// are encoded when they are handed over; what collects while a write runs makes one frame.
+// are encoded when they are handed over; what collects while a write runs makes further frames.
 type lane struct {
 	peer *peer
 	kind laneKind
-	wake chan struct{}
+	wake chan struct{} // there is a frame to write
+	// again ends the wait for another attempt to connect. What is sent does not: it comes all the time.
+	again chan struct{}
 
 	mu sync.Mutex
 	// mu guards:
 	started bool
 	closed  bool
-	open    bool     // connected, or connecting: messages are kept
-	conn    net.Conn // nil while not connected
-	head    []byte   // of the next frame, with room for the frame's own head
-	payload [][]byte
-	bytes   int64
+	open    bool  // connected, or connecting: messages are kept
+	link    *link // nil while not connected
+	frames  []frame
+	bytes   int64 // of frames
+	spare   frame // a buffer for the next frame
+	// dialing ends an attempt to connect, begun at since; nil while there is none.
+	dialing context.CancelFunc
+	since   time.Time
 }
 
 func newLane(p *peer, kind laneKind) *lane {
-	return &lane{peer: p, kind: kind, wake: make(chan struct{}, 1), open: true}
+	return &lane{peer: p, kind: kind, wake: make(chan struct{}, 1), again: make(chan struct{}, 1), open: true}
 }
 
-// send encodes messages for the next frame. The commands of their entries must not change any more. While the node cannot
-// be reached they are dropped.
-func (l *lane) send(ms []pb.Message, stamp func(*pb.Message) int64) {
-	if len(ms) == 0 {
-		return
-	}
+// posting says what becomes of a message.
+type posting struct {
+	lane  *lane // nil: it does not leave
+	stamp int64
+}
+
+// send encodes those messages that are for this lane. The commands of their entries must not change any more. While the
+// node cannot be reached they are dropped.
+func (l *lane) send(ms []pb.Message, posts []posting) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || !l.open {
-		return
-	}
-	if !l.started {
-		l.started = true
-		l.peer.t.tasks.Go(l.run)
-	}
-	empty := len(l.head) == 0
+	idle := len(l.frames) == 0
 	for i := range ms {
-		l.addLocked(&ms[i], stamp)
+		if posts[i].lane == l {
+			l.addLocked(&ms[i], posts[i].stamp)
+		}
 	}
-	if empty && len(l.head) > 0 {
-		l.poke()
+	if idle && len(l.frames) > 0 {
+		poke(l.wake)
 	}
 }
 
-func (l *lane) addLocked(m *pb.Message, stamp func(*pb.Message) int64) {
-	if l.bytes > laneBytesMax || len(l.head) > laneHeadMax {
+func (l *lane) addLocked(m *pb.Message, stamp int64) {
+	if !l.open || l.bytes > laneBytesMax || !l.startLocked() {
 		l.peer.t.counters.dropped.Add(1)
 		return
 	}
-	if len(l.head) == 0 {
-		l.head = append(l.head, make([]byte, frameHead)...)
+	n := len(l.frames)
+	if n == 0 || l.frames[n-1].size() >= frameBytes {
+		l.frames = append(l.frames, l.spare)
+		l.spare = frame{}
+		n++
 	}
-	var s int64
-	if stamp != nil {
-		s = stamp(m)
-	}
-	var n int64
-	l.head, l.payload, n = appendMessage(l.head, l.payload, m, s)
-	l.bytes += n
+	f := &l.frames[n-1]
+	before := f.size()
+	f.add(m, stamp)
+	l.bytes += f.size() - before
 }
 
-func (l *lane) poke() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
+func (l *lane) startLocked() bool {
+	if !l.started && !l.closed {
+		l.started = l.peer.t.spawn(l.run)
+	}
+	return l.started
+}
+
+// take returns the oldest frame that waits.
+func (l *lane) take() (frame, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.frames) == 0 {
+		return frame{}, false
+	}
+	f := l.frames[0]
+	l.frames[0] = frame{}
+	if l.frames = l.frames[1:]; len(l.frames) == 0 {
+		l.frames = nil
+	}
+	l.bytes -= f.size()
+	return f, true
+}
+
+func (l *lane) recycle(f frame) {
+	f.clear()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if cap(f.head) > cap(l.spare.head) {
+		l.spare = f
 	}
 }
 
 // run connects, writes, and begins again when that fails, until the transport is closed.
 func (l *lane) run() {
+	t := l.peer.t
 	wait := backoffMin
-	for l.peer.t.ctx.Err() == nil {
-		err := l.stream(func() { wait = backoffMin })
+	for t.ctx.Err() == nil {
+		connected, err := l.stream()
 		l.down()
-		if l.peer.t.ctx.Err() != nil {
+		if t.ctx.Err() != nil {
 			return
 		}
 		l.peer.failed(fmt.Errorf("%s lane: %w", l.kind, err))
-		if l.kind == laneControl {
-			l.peer.data.cut() // what has broken for one is of no use to the other
+		if connected > 0 {
+			if l.kind == laneControl {
+				l.peer.data.cut() // what has broken for one is of no use to the other
+			}
+			t.lost(l.peer.node)
 		}
-		l.peer.t.lost(l.peer.node)
-		if !pause(l.peer.t.ctx, wait, l.wake) {
+		if connected > backoffMax { // one that does not last is as good as none
+			wait = backoffMin
+		}
+		if errors.Is(err, ErrForeign) {
+			wait = backoffForeign
+		}
+		if !pause(t.ctx, wait, l.again) {
 			return
 		}
 		wait = min(2*wait, backoffMax)
@@ -117,91 +166,178 @@ func (l *lane) run() {
 func (l *lane) down() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conn != nil {
-		_ = l.conn.Close()
+	dropped := int64(0)
+	for i := range l.frames {
+		dropped += int64(l.frames[i].messages)
 	}
-	l.conn, l.open = nil, false
-	l.head, l.payload, l.bytes = nil, nil, 0
+	l.peer.t.counters.dropped.Add(dropped)
+	l.link, l.open = nil, false
+	l.frames, l.bytes = nil, 0
 }
 
-func (l *lane) stream(connected func()) error {
-	address, err := l.peer.address()
-	if err != nil {
-		return err
-	}
-	c, _, err := l.peer.t.dial(l.peer.t.ctx, l.peer.node, address, l.kind)
-	if err != nil {
-		return err
-	}
+func (l *lane) dial() (*link, error) {
+	ctx, cancel := context.WithCancel(l.peer.t.ctx)
+	defer cancel()
 	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
-		_ = c.Close()
-		return ErrClosed
-	}
-	l.conn = c
+	l.dialing, l.since = cancel, time.Now()
 	l.mu.Unlock()
-	connected()
+	k, err := l.peer.t.dialNode(ctx, l.peer.node, l.kind)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dialing = nil
+	if err == nil && l.closed {
+		l.peer.t.release(k)
+		return nil, ErrClosed
+	}
+	l.link = k
+	return k, err
+}
+
+// stream opens a connection and sends what comes until it breaks. It returns how long it was connected.
+func (l *lane) stream() (connected time.Duration, err error) {
+	t := l.peer.t
+	k, err := l.dial()
+	if err != nil {
+		return 0, err
+	}
+	defer t.release(k)
+	begin := time.Now()
 	l.peer.works()
 	if l.kind == laneData {
-		l.peer.t.connected(l.peer.node)
+		t.connected(l.peer.node)
 	}
 	broken := make(chan struct{})
-	l.peer.t.tasks.Go(func() { // nothing comes back on a lane; reading notices that it is cut
+	t.tasks.Go(func() { // nothing comes back on a lane; reading notices that it is cut
 		var b [1]byte
-		_, _ = c.Read(b[:])
-		_ = c.Close()
+		_, _ = k.Read(b[:])
+		k.cut()
 		close(broken)
 	})
-	return l.write(c, broken)
+	err = l.write(k, broken)
+	return time.Since(begin) + 1, err
 }
 
-func (l *lane) write(c net.Conn, broken <-chan struct{}) error {
-	var head []byte
-	var payload [][]byte
+func (l *lane) write(k *link, broken <-chan struct{}) error {
+	w := newFrameWriter(k.Conn)
 	for {
-		l.mu.Lock()
-		l.head, head = head[:0], l.head
-		l.payload, payload = payload[:0], l.payload
-		bytes := l.bytes
-		l.bytes = 0
-		l.mu.Unlock()
-		if len(head) == 0 {
+		f, ok := l.take()
+		if !ok {
 			select {
 			case <-l.wake:
 				continue
 			case <-broken:
-				return net.ErrClosed
+				return errors.New("the connection was cut")
 			}
 		}
-		putFrameHead(head, bytes)
-		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
-		iov := append(make(net.Buffers, 0, len(payload)+1), head)
-		iov = append(iov, payload...)
-		if _, err := iov.WriteTo(c); err != nil {
+		f.seal()
+		if err := w.write(&f); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
-		l.peer.t.counters.sent.Add(int64(len(head)) + bytes)
-		clear(payload)
+		l.peer.t.counters.sent.Add(f.size())
+		l.recycle(f)
 	}
 }
 
-// cut breaks the connection; run opens another.
+// frameWriter writes frames: a TCP connection takes the slices as they are, any other one copies.
+type frameWriter struct {
+	c      net.Conn
+	direct bool
+	buf    *bufio.Writer // where not direct
+	iov    net.Buffers
+}
+
+func newFrameWriter(c net.Conn) *frameWriter {
+	w := &frameWriter{c: c}
+	if _, w.direct = c.(*net.TCPConn); !w.direct {
+		w.buf = bufio.NewWriterSize(c, readBuffer)
+	}
+	return w
+}
+
+// write sends a frame in steps, each of which has its time: a slow network is not a broken one.
+func (w *frameWriter) write(f *frame) error {
+	defer func() { clear(w.iov[:cap(w.iov)]) }()
+	w.iov = w.iov[:0]
+	step := 0
+	add := func(b []byte) error {
+		for len(b) > 0 {
+			n := min(len(b), writeStep-step)
+			w.iov, b = append(w.iov, b[:n]), b[n:]
+			if step += n; step < writeStep {
+				return nil
+			}
+			if err := w.flush(); err != nil {
+				return err
+			}
+			step = 0
+		}
+		return nil
+	}
+	if err := add(f.head); err != nil {
+		return err
+	}
+	for _, b := range f.payload {
+		if err := add(b); err != nil {
+			return err
+		}
+	}
+	if err := w.flush(); err != nil || w.direct {
+		return err
+	}
+	return w.buf.Flush() //nolint:wrapcheck // by the caller
+}
+
+func (w *frameWriter) flush() error {
+	_ = w.c.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if w.direct {
+		out := w.iov // WriteTo consumes it
+		_, err := out.WriteTo(w.c)
+		w.iov = w.iov[:0]
+		return err //nolint:wrapcheck // by the caller
+	}
+	for _, b := range w.iov {
+		if _, err := w.buf.Write(b); err != nil {
+			return err //nolint:wrapcheck // by the caller
+		}
+	}
+	w.iov = w.iov[:0]
+	return nil
+}
+
+// cut breaks the connection, or the attempt to make one; run makes another at once.
 func (l *lane) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conn != nil {
-		_ = l.conn.Close()
+	l.cutLocked()
+}
+
+func (l *lane) cutLocked() {
+	if l.link != nil {
+		l.link.cut()
 	}
-	l.poke()
+	if l.dialing != nil {
+		l.dialing()
+	}
+	poke(l.again)
+}
+
+// heard is told that the node has just connected as some start of it: waiting is over, a connection to an earlier start
+// is dead, and so, probably, is an attempt that has not got anywhere.
+func (l *lane) heard(incarnation string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.link != nil && l.link.incarnation != incarnation,
+		l.dialing != nil && time.Since(l.since) > dialPatience:
+		l.cutLocked()
+	case l.link == nil && l.dialing == nil:
+		poke(l.again)
+	}
 }
 
 func (l *lane) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed, l.open = true, false
-	if l.conn != nil {
-		_ = l.conn.Close()
-	}
-	l.poke()
+	l.cutLocked()
 }

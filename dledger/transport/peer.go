@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -28,19 +29,15 @@ func newPeer(t *Transport, node int32) *peer {
 	return p
 }
 
-func (p *peer) address() (string, error) {
-	if a, ok := p.t.Address(p.node); ok {
-		return a, nil
-	}
-	return "", ErrNoAddress
-}
-
 // failed notes why a connection broke or could not be made.
 func (p *peer) failed(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.errors++
-	if p.last == nil || p.last.Error() != err.Error() {
+	switch {
+	case errors.Is(err, ErrForeign):
+		p.t.refusals.log(p.t.config.Logger, "node refuses this one, or is not the one meant", "node", p.node, "error", err.Error())
+	case p.last == nil || p.last.Error() != err.Error():
 		p.t.config.Logger.Debug("peer", "node", p.node, "error", err)
 	}
 	p.last = err
@@ -60,10 +57,12 @@ func (p *peer) reset() {
 	p.bulk.cut()
 }
 
-// retry ends waiting between attempts: the other side has just been heard.
-func (p *peer) retry() {
-	p.data.poke()
-	p.control.poke()
+// heard is told that the other side has connected, as a start of it.
+func (p *peer) heard(incarnation string) {
+	p.data.heard(incarnation)
+	p.control.heard(incarnation)
+	p.calls.heard(incarnation)
+	p.bulk.heard(incarnation)
 }
 
 func (p *peer) close() {
@@ -86,10 +85,7 @@ type PeerState struct {
 // Peers returns the state of every node that this one has sent to.
 func (t *Transport) Peers() []PeerState {
 	t.mu.Lock()
-	peers := make([]*peer, 0, len(t.peers))
-	for _, p := range t.peers {
-		peers = append(peers, p)
-	}
+	peers := t.peersLocked()
 	t.mu.Unlock()
 	out := make([]PeerState, 0, len(peers))
 	for _, p := range peers {
@@ -99,16 +95,6 @@ func (t *Transport) Peers() []PeerState {
 		p.mu.Unlock()
 	}
 	return out
-}
-
-// heard ends the waiting of whatever is to be sent to a node that has just connected.
-func (t *Transport) heard(node int32) {
-	t.mu.Lock()
-	p := t.peers[node]
-	t.mu.Unlock()
-	if p != nil {
-		p.retry()
-	}
 }
 
 // pause waits for d, a poke or the end; it reports whether to go on.
@@ -122,4 +108,11 @@ func pause(ctx context.Context, d time.Duration, poke <-chan struct{}) bool {
 	case <-timer.C:
 	}
 	return true
+}
+
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -24,7 +23,7 @@ type Observer interface {
 	// Received is called for each message that comes from node, before Raft gets it. It may change m; it reports false
 	// for one that Raft must not get.
 	Received(node int32, m *pb.Message, stamp int64) bool
-	// Lost: messages to node may have been lost.
+	// Lost: messages to node may have been lost, and it was connected.
 	Lost(node int32)
 	// Connected: entries reach node again; what was sent before may be lost.
 	Connected(node int32)
@@ -85,12 +84,26 @@ func (r *raftTransport) Start() error {
 	return nil
 }
 
-// Close lets no more messages through; the transport itself stays open.
+// Close lets no more messages through, and cuts the lanes that bring them; the transport itself stays open.
 func (r *raftTransport) Close() error {
 	r.side.mu.Lock()
 	r.side.closed = true
 	r.side.mu.Unlock()
-	r.f.T.raft.CompareAndSwap(r.side, nil)
+	t := r.f.T
+	if !t.raft.CompareAndSwap(r.side, nil) {
+		return nil
+	}
+	var cut []*link
+	t.mu.Lock()
+	for l := range t.accepted {
+		if l.greeting != nil && !l.greeting.Lane.calls() {
+			cut = append(cut, l)
+		}
+	}
+	t.mu.Unlock()
+	for _, l := range cut {
+		l.cut()
+	}
 	return nil
 }
 
@@ -111,9 +124,7 @@ func (r *raftTransport) GetConnection(_ context.Context, target string) (raftio.
 type raftConn struct {
 	peer     *peer
 	observer Observer
-	data     []pb.Message
-	control  []pb.Message
-	stamps   []int64
+	posts    []posting
 }
 
 func (c *raftConn) Close() {}
@@ -121,23 +132,27 @@ func (c *raftConn) Close() {}
 // SendMessageBatch files each message in its lane. Replicates stay in order, the empty ones too: one that overtakes a full
 // one is refused, and everything is sent again.
 func (c *raftConn) SendMessageBatch(b pb.MessageBatch) error {
-	c.data, c.control, c.stamps = c.data[:0], c.control[:0], c.stamps[:0]
+	c.posts = c.posts[:0]
+	var control, data bool
 	for i := range b.Requests {
 		m := &b.Requests[i]
-		stamp, ok := c.observer.Stamp(m)
-		switch {
-		case !ok:
-		case m.Type == pb.Replicate, m.Type == pb.Propose:
-			c.data = append(c.data, *m)
-		default:
-			c.control, c.stamps = append(c.control, *m), append(c.stamps, stamp)
+		post := posting{}
+		if stamp, ok := c.observer.Stamp(m); ok {
+			post = posting{c.peer.control, stamp}
+			if m.Type == pb.Replicate || m.Type == pb.Propose {
+				post.lane, data = c.peer.data, true
+			} else {
+				control = true
+			}
 		}
+		c.posts = append(c.posts, post)
 	}
-	n := -1
-	c.peer.control.send(c.control, func(*pb.Message) int64 { n++; return c.stamps[n] })
-	c.peer.data.send(c.data, nil)
-	clear(c.data)
-	clear(c.control)
+	if control {
+		c.peer.control.send(b.Requests, c.posts)
+	}
+	if data {
+		c.peer.data.send(b.Requests, c.posts)
+	}
 	return nil
 }
 
@@ -169,60 +184,28 @@ func (s *raftSide) deliver(source string, ms []pb.Message) {
 	s.messages(pb.MessageBatch{DeploymentId: s.deployment, BinVer: raftio.TransportBinVersion, SourceAddress: source, Requests: ms})
 }
 
-// serve answers a connection that was opened by another node.
-func (t *Transport) serve(c net.Conn) {
-	tune(c)
-	g, err := t.receive(c)
-	if err != nil {
-		switch {
-		case errors.Is(err, ErrProtocol):
-		case t.ClusterID() == "": // others send to where they expect this node, again and again
-			t.config.Logger.Debug("connection to the raft address refused", "from", c.RemoteAddr().String(), "error", err)
-		default:
-			t.config.Logger.Warn("connection to the raft address refused", "from", c.RemoteAddr().String(), "error", err)
-		}
-		return
-	}
-	if g.Node >= 0 && g.Lane != laneCalls && g.Lane != laneBulk {
-		t.heard(g.Node)
-	}
-	switch g.Lane {
-	case laneData, laneControl:
-		err = t.serveLane(c, g.Node)
-	case laneSnapshot:
-		err = t.serveSnapshot(c)
-	case laneCalls, laneBulk:
-		err = t.serveCalls(c, g)
-	default:
-		err = fmt.Errorf("%w: lane %q", ErrProtocol, g.Lane)
-	}
-	if err != nil && t.ctx.Err() == nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-		t.config.Logger.Debug("connection of a node ended", "node", g.Node, "lane", g.Lane, "error", err)
-	}
-}
-
 const readBuffer = 64 << 10
 
-func (t *Transport) serveLane(c net.Conn, node int32) error {
-	in := frameReader{r: bufio.NewReaderSize(c, readBuffer)}
-	var pass []pb.Message
+// serveLane hands what comes to Raft, as long as the link is not replaced by another.
+func (t *Transport) serveLane(l *link, node int32) error {
+	in := frameReader{r: bufio.NewReaderSize(l, readBuffer)}
 	for {
-		ms, err := in.next()
+		ms, stamps, err := in.next()
 		if err != nil {
 			return err
 		}
 		side := t.raft.Load()
-		if side == nil {
-			return errors.New("transport: no host") // the other side connects again
+		if side == nil || l.gone.Load() {
+			return net.ErrClosed // the other side connects again
 		}
-		pass = pass[:0]
+		pass := ms[:0]
 		for i := range ms {
 			m := &ms[i]
 			for k := range m.Entries {
 				t.counters.received.Add(int64(len(m.Entries[k].Cmd)))
 			}
-			if m.To != 0 && side.observer.Received(node, &m.Message, m.stamp) {
-				pass = append(pass, m.Message)
+			if m.To != 0 && side.observer.Received(node, m, stamps[i]) {
+				pass = append(pass, *m)
 			}
 		}
 		side.deliver(side.source(node), pass)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"net"
 	"time"
 
 	"github.com/lni/dragonboat/v4/raftio"
@@ -31,26 +30,22 @@ type snapshotConn struct {
 	ctx  context.Context //nolint:containedctx // dragonboat's, for opening the connection
 	f    *Factory
 	node int32
-	c    net.Conn // nil until something is sent
+	c    *link // nil until something is sent
 	b    []byte
 }
 
+// Close lets what was written arrive.
 func (s *snapshotConn) Close() {
 	if s.c != nil {
 		_ = s.c.Close()
+		s.f.T.release(s.c)
 	}
 }
 
-func (s *snapshotConn) open() error {
-	if s.c != nil {
-		return nil
+func (s *snapshotConn) open() (err error) {
+	if s.c == nil {
+		s.c, err = s.f.T.dialNode(s.ctx, s.node, laneSnapshot)
 	}
-	address, ok := s.f.T.Address(s.node)
-	if !ok {
-		return fmt.Errorf("%w: node %d", ErrNoAddress, s.node)
-	}
-	c, _, err := s.f.T.dial(s.ctx, s.node, address, laneSnapshot)
-	s.c = c
 	return err
 }
 
@@ -75,7 +70,7 @@ func (s *snapshotConn) SendChunk(chunk pb.Chunk) error {
 	return nil
 }
 
-func (t *Transport) serveSnapshot(c net.Conn) error {
+func (t *Transport) serveSnapshot(c *link) error {
 	var h [8]byte
 	for {
 		_ = c.SetReadDeadline(time.Now().Add(silence))
@@ -86,8 +81,8 @@ func (t *Transport) serveSnapshot(c net.Conn) error {
 		if n > chunkMax {
 			return fmt.Errorf("%w: chunk of %d bytes", errFrame, n)
 		}
-		body := make([]byte, n) // the chunk's data stays in it
-		if _, err := io.ReadFull(c, body); err != nil {
+		body, err := readMore(c, nil, int(n)) // the chunk's data stays in it
+		if err != nil {
 			return fmt.Errorf("chunk: %w", err)
 		}
 		if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(h[4:]) {
@@ -98,7 +93,7 @@ func (t *Transport) serveSnapshot(c net.Conn) error {
 			return err
 		}
 		side := t.raft.Load()
-		if side == nil || !side.addChunk(chunk) {
+		if side == nil || c.gone.Load() || !side.addChunk(chunk) {
 			return fmt.Errorf("%w: chunk refused", errFrame)
 		}
 	}

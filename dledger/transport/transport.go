@@ -21,9 +21,14 @@ var (
 	ErrNoAddress = errors.New("transport: no address of the node is known")
 	// ErrForeign: the other side belongs to another cluster, or is not the node that was meant.
 	ErrForeign = errors.New("transport: foreign node")
+	// ErrStarting: the other side does not take Raft's messages yet.
+	ErrStarting = errors.New("transport: node is starting")
 	// ErrProtocol: what came is not what this program speaks.
 	ErrProtocol = errors.New("transport: not a Raft address of this program")
 )
+
+// errMoved: address or identity changed while a connection was made; another attempt uses the new one.
+var errMoved = errors.New("transport: address or identity has changed")
 
 // Config of a Transport.
 type Config struct {
@@ -45,23 +50,32 @@ type Transport struct {
 	ctx    context.Context //nolint:containedctx // the transport's lifetime, ended by Close
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
+	done   chan struct{} // closed once Close has waited for everything
 
-	node     atomic.Int32
+	who      atomic.Pointer[identity] // written with mu held
 	raft     atomic.Pointer[raftSide]
 	counters counters
+	refusals complaints
 
 	mu sync.Mutex
 	// mu guards:
 	closed    bool
-	clusterID string
 	addresses map[int32]string
 	peers     map[int32]*peer
 	handlers  map[string]handler
-	accepted  map[net.Conn]struct{}
+	accepted  map[*link]struct{}
+	dialed    map[*link]struct{}
+	admitted  uint64 // counts accepted connections
+	seen      map[int32]*starts
+}
+
+// identity is who this node is.
+type identity struct {
+	cluster string // empty while it is not known
+	node    int32  // -1 while it is not known
 }
 
 const (
-	acceptedMax   = 4096
 	dialTimeout   = 2 * time.Second
 	writeTimeout  = 10 * time.Second
 	keepAlive     = 5 * time.Second
@@ -75,10 +89,11 @@ func New(c Config) *Transport {
 		c.Dial = func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
 	}
 	t := &Transport{
-		config: c, incarnation: newIncarnation(), addresses: make(map[int32]string), peers: make(map[int32]*peer),
-		handlers: make(map[string]handler), accepted: make(map[net.Conn]struct{}),
+		config: c, incarnation: newIncarnation(), done: make(chan struct{}), addresses: make(map[int32]string),
+		peers: make(map[int32]*peer), handlers: make(map[string]handler),
+		accepted: make(map[*link]struct{}), dialed: make(map[*link]struct{}), seen: make(map[int32]*starts),
 	}
-	t.node.Store(c.NodeID)
+	t.who.Store(&identity{node: c.NodeID})
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	if c.Listener != nil {
 		t.tasks.Go(t.accept)
@@ -93,6 +108,17 @@ func newIncarnation() string {
 	return hex.EncodeToString(b[:])
 }
 
+// spawn runs fn in a goroutine that Close waits for; false once the transport is closed.
+func (t *Transport) spawn(fn func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	t.tasks.Go(fn)
+	return true
+}
+
 // Addr is where the listener is bound; nil without one.
 func (t *Transport) Addr() net.Addr {
 	if t.config.Listener == nil {
@@ -101,25 +127,53 @@ func (t *Transport) Addr() net.Addr {
 	return t.config.Listener.Addr()
 }
 
-// SetClusterID tells the transport its cluster: from then on it refuses nodes of another, on each side.
-func (t *Transport) SetClusterID(id string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.clusterID = id
-}
+// SetClusterID tells the transport its cluster: from then on it refuses nodes of another, on each side. Connections made
+// as a node of another cluster, or of none, are cut and made again; calls on them fail.
+func (t *Transport) SetClusterID(id string) { t.become(func(w *identity) { w.cluster = id }) }
 
 // ClusterID returns what SetClusterID said.
-func (t *Transport) ClusterID() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.clusterID
-}
+func (t *Transport) ClusterID() string { return t.who.Load().cluster }
 
-// SetNodeID tells the transport who this node is, if New did not.
-func (t *Transport) SetNodeID(id int32) { t.node.Store(id) }
+// SetNodeID tells the transport who this node is, if New did not. Connections made under another id are cut, as by
+// SetClusterID.
+func (t *Transport) SetNodeID(id int32) { t.become(func(w *identity) { w.node = id }) }
 
 // NodeID of this node, -1 while it is not known.
-func (t *Transport) NodeID() int32 { return t.node.Load() }
+func (t *Transport) NodeID() int32 { return t.who.Load().node }
+
+// become changes this node's identity. What was greeted under the old one must not carry anything under the new: who
+// accepts a connection registers it, with its greeting, under the lock that the identity changes under, so none slips
+// through.
+func (t *Transport) become(change func(*identity)) {
+	t.mu.Lock()
+	old := *t.who.Load()
+	now := old
+	change(&now)
+	if now == old {
+		t.mu.Unlock()
+		return
+	}
+	t.who.Store(&now)
+	var cut []*link
+	for l := range t.accepted {
+		if l.greeting != nil && t.judge(&now, l.greeting) != nil {
+			cut = append(cut, l)
+		}
+	}
+	for l := range t.dialed {
+		if l.node >= 0 { // CallAddress speaks for who it was when it was called
+			cut = append(cut, l)
+		}
+	}
+	peers := t.peersLocked()
+	t.mu.Unlock()
+	for _, l := range cut {
+		l.cut()
+	}
+	for _, p := range peers {
+		p.reset()
+	}
+}
 
 // SetAddress says where a node is, host:port; an empty address forgets it. Connections to a former address are cut.
 func (t *Transport) SetAddress(node int32, address string) {
@@ -160,93 +214,31 @@ func (t *Transport) peer(node int32) (*peer, error) {
 	return p, nil
 }
 
-func (t *Transport) accept() {
-	wait := time.Millisecond
-	for {
-		c, err := t.config.Listener.Accept()
-		if err != nil {
-			if t.ctx.Err() != nil {
-				return
-			}
-			// Out of descriptors, most likely: it passes.
-			t.config.Logger.Warn("raft address cannot accept", "error", err)
-			select {
-			case <-t.ctx.Done():
-				return
-			case <-time.After(wait):
-			}
-			wait = min(2*wait, time.Second)
-			continue
-		}
-		wait = time.Millisecond
-		if !t.admit(c) {
-			_ = c.Close()
-			continue
-		}
-		t.tasks.Go(func() {
-			t.serve(c)
-			_ = c.Close()
-			t.mu.Lock()
-			delete(t.accepted, c)
-			t.mu.Unlock()
-		})
-	}
-}
-
-func (t *Transport) admit(c net.Conn) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed || len(t.accepted) >= acceptedMax {
-		return false
-	}
-	t.accepted[c] = struct{}{}
-	return true
-}
-
-// dial opens a connection for a lane. node is -1 where it is not known who answers there.
-func (t *Transport) dial(ctx context.Context, node int32, address string, lane laneKind) (net.Conn, *welcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	c, err := t.config.Dial(ctx, address)
-	if err != nil {
-		return nil, nil, fmt.Errorf("dial %s: %w", address, err)
-	}
-	tune(c)
-	deadline, _ := ctx.Deadline()
-	_ = c.SetDeadline(deadline)
-	w, err := t.greet(c, node, lane)
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("%s: %w", address, err), c.Close())
-	}
-	_ = c.SetDeadline(time.Time{})
-	return c, w, nil
-}
-
-func tune(c net.Conn) {
-	tc, ok := c.(*net.TCPConn)
-	if !ok {
-		return
-	}
-	_ = tc.SetNoDelay(true)
-	_ = tc.SetWriteBuffer(socketBuffers)
-	_ = tc.SetReadBuffer(socketBuffers)
-	setUserTimeout(tc)
-}
-
-// Close cuts all connections and waits for what runs. Idempotent.
-func (t *Transport) Close() error {
-	t.mu.Lock()
-	if t.closed {
-		t.mu.Unlock()
-		return nil
-	}
-	t.closed = true
+func (t *Transport) peersLocked() []*peer {
 	peers := make([]*peer, 0, len(t.peers))
 	for _, p := range t.peers {
 		peers = append(peers, p)
 	}
-	for c := range t.accepted {
-		_ = c.Close()
+	return peers
+}
+
+// Close cuts all connections and waits for what runs: handlers of calls, whose contexts end. Idempotent; every call
+// returns after that.
+func (t *Transport) Close() error {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		<-t.done
+		return nil
+	}
+	t.closed = true
+	peers := t.peersLocked()
+	var links []*link
+	for l := range t.accepted {
+		links = append(links, l)
+	}
+	for l := range t.dialed {
+		links = append(links, l)
 	}
 	t.mu.Unlock()
 	t.cancel()
@@ -257,7 +249,11 @@ func (t *Transport) Close() error {
 	for _, p := range peers {
 		p.close()
 	}
+	for _, l := range links {
+		l.cut()
+	}
 	t.tasks.Wait()
+	close(t.done)
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("close the raft address: %w", err)
 	}

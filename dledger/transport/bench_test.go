@@ -66,7 +66,7 @@ func BenchmarkLane_Commands(b *testing.B) {
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			b.ResetTimer()
-			for sent := int64(0); sent < int64(b.N); sent++ {
+			for sent := range int64(b.N) {
 				for (sent-arrived.Load())*int64(size) > ahead {
 					<-wake
 				}

@@ -34,7 +34,7 @@ const (
 )
 
 // Coded is an error with a code for the other side's programs.
-type Coded struct {
+type Coded struct { //nolint:errname // it is one with a code
 	Code string
 	Err  error
 }

@@ -75,7 +75,7 @@ func (t *Transport) greet(c net.Conn, as *identity, to int32, lane laneKind) (*w
 	case w.Error != "":
 		return nil, fmt.Errorf("%w: %s", ErrForeign, w.Error)
 	case as.cluster != "" && w.Cluster != "" && w.Cluster != as.cluster:
-		return nil, fmt.Errorf("%w: node %d of cluster %s called node %d of cluster %s", ErrForeign, as.node, as.cluster, w.Node, w.Cluster)
+		return nil, fmt.Errorf("%w: %s", ErrForeign, foreignCluster(as.node, as.cluster, w.Node, w.Cluster))
 	case to >= 0 && w.Node != to:
 		return nil, fmt.Errorf("%w: node %d answers where node %d was expected", ErrForeign, w.Node, to)
 	case !lane.calls() && w.Cluster != as.cluster:
@@ -97,15 +97,20 @@ func refuse(class error, format string, args ...any) *refusal {
 	return &refusal{class, fmt.Sprintf(format, args...)}
 }
 
+func foreignCluster(from int32, cluster string, to int32, other string) string {
+	return fmt.Sprintf("node %d belongs to cluster %s, but was called by node %d of cluster %s", to, other, from, cluster)
+}
+
 // judge decides whether one who greets may speak to this node, who it is being who; nil if so. Raft lanes are for nodes of
 // the same cluster; calls are judged one by one.
 func (t *Transport) judge(who *identity, g *greeting) *refusal {
 	switch {
 	case g.Cluster != "" && who.cluster != "" && g.Cluster != who.cluster:
-		return refuse(ErrForeign, "node %d of cluster %s called node %d of cluster %s", g.Node, g.Cluster, who.node, who.cluster)
+		return refuse(ErrForeign, "%s", foreignCluster(g.Node, g.Cluster, who.node, who.cluster))
 	case g.To >= 0 && g.To != who.node:
 		return refuse(ErrForeign, "node %d answers here, not node %d", who.node, g.To)
-	case g.Node >= 0 && g.Node == who.node && g.Incarnation != t.incarnation:
+	case g.Node >= 0 && g.Node == who.node && g.Incarnation != t.incarnation && (g.member(who) || !g.Lane.calls()):
+		// Of a guest the handler of his call can say more.
 		return refuse(ErrForeign, "two processes call themselves node %d; each needs an id of its own", who.node)
 	case g.Lane.calls():
 		return nil

@@ -112,7 +112,7 @@ func TestHandshake_EachSideJudges(t *testing.T) {
 	}{
 		"no cluster":      {greeting{Node: 1, To: 2, Lane: laneData}, false, "of cluster c only"},
 		"no node":         {greeting{Cluster: "c", Node: -1, To: 2, Lane: laneControl}, false, "of cluster c only"},
-		"another cluster": {greeting{Cluster: "d", Node: 1, To: 2, Lane: laneCalls}, false, "node 1 of cluster d called node 2 of cluster c"},
+		"another cluster": {greeting{Cluster: "d", Node: 1, To: 2, Lane: laneCalls}, false, "node 2 belongs to cluster c, but was called by node 1 of cluster d"},
 		"another node":    {greeting{Cluster: "c", Node: 1, To: 3, Lane: laneData}, false, "node 2 answers here, not node 3"},
 		"itself":          {greeting{Cluster: "c", Node: 2, To: 2, Lane: laneData}, false, "two processes call themselves node 2"},
 		"unknown lane":    {greeting{Cluster: "c", Node: 1, To: 2, Lane: "gossip"}, false, `no lane "gossip"`},

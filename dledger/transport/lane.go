@@ -23,9 +23,9 @@ const (
 
 	// An attempt to connect costs next to nothing where somebody refuses it, and lasts where nobody answers: it is repeated
 	// soon. One that was refused with a reason is not.
-	backoffMin     = 20 * time.Millisecond
-	backoffMax     = 80 * time.Millisecond
-	backoffForeign = 2 * time.Second
+	firstPause   = 20 * time.Millisecond
+	longPause    = 80 * time.Millisecond
+	foreignPause = 2 * time.Second
 	// dialPatience is how long an attempt goes on after the other side was heard: it may have been begun, and its packets
 	// lost, while the network was cut.
 	dialPatience = 100 * time.Millisecond
@@ -132,7 +132,7 @@ func (l *lane) recycle(f frame) {
 // run connects, writes, and begins again when that fails, until the transport is closed.
 func (l *lane) run() {
 	t := l.peer.t
-	wait := backoffMin
+	wait := firstPause
 	for t.ctx.Err() == nil {
 		connected, err := l.stream()
 		l.down()
@@ -146,16 +146,16 @@ func (l *lane) run() {
 			}
 			t.lost(l.peer.node)
 		}
-		if connected > backoffMax { // one that does not last is as good as none
-			wait = backoffMin
+		if connected > longPause { // one that does not last is as good as none
+			wait = firstPause
 		}
 		if errors.Is(err, ErrForeign) {
-			wait = backoffForeign
+			wait = foreignPause
 		}
 		if !pause(t.ctx, wait, l.again) {
 			return
 		}
-		wait = min(2*wait, backoffMax)
+		wait = min(2*wait, longPause)
 		l.mu.Lock()
 		l.open = !l.closed
 		l.mu.Unlock()

@@ -24,7 +24,7 @@ const (
 	// An attempt to connect costs next to nothing where somebody refuses it, and lasts where nobody answers: it is repeated
 	// soon. One that was refused with a reason is not.
 	firstPause   = 20 * time.Millisecond
-	longPause    = 80 * time.Millisecond
+	longPause    = 50 * time.Millisecond
 	foreignPause = 2 * time.Second
 	// dialPatience is how long an attempt goes on after the other side was heard: it may have been begun, and its packets
 	// lost, while the network was cut.

@@ -55,19 +55,25 @@ func (k *call) code(c protocol.Code) int16 {
 // buildAPIs joins the protocol's table with the handlers; an API without a handler is not served.
 func (b *Broker) buildAPIs() {
 	handlers := map[int16]handler{
-		keyProduce:                          nil, // started by the reader
-		keyFetch:                            handleFetch,
-		keyApiVersions:                      handleAPIVersions,
-		int16(kmsg.Metadata):                serve((*call).metadata),
-		int16(kmsg.ListOffsets):             serve((*call).listOffsets),
-		int16(kmsg.CreateTopics):            serve((*call).createTopics),
-		int16(kmsg.DeleteTopics):            serve((*call).deleteTopics),
-		int16(kmsg.CreatePartitions):        serve((*call).createPartitions),
-		int16(kmsg.InitProducerID):          serve((*call).initProducerID),
-		int16(kmsg.OffsetForLeaderEpoch):    serve((*call).offsetForLeaderEpoch),
-		int16(kmsg.DescribeCluster):         serve((*call).describeCluster),
-		int16(kmsg.DescribeConfigs):         serve((*call).describeConfigs),
-		int16(kmsg.DescribeTopicPartitions): serve((*call).describeTopicPartitions),
+		keyProduce:                             nil, // started by the reader
+		keyFetch:                               handleFetch,
+		keyApiVersions:                         handleAPIVersions,
+		int16(kmsg.Metadata):                   serve((*call).metadata),
+		int16(kmsg.ListOffsets):                serve((*call).listOffsets),
+		int16(kmsg.CreateTopics):               serve((*call).createTopics),
+		int16(kmsg.DeleteTopics):               serve((*call).deleteTopics),
+		int16(kmsg.CreatePartitions):           serve((*call).createPartitions),
+		int16(kmsg.InitProducerID):             serve((*call).initProducerID),
+		int16(kmsg.OffsetForLeaderEpoch):       serve((*call).offsetForLeaderEpoch),
+		int16(kmsg.DescribeCluster):            serve((*call).describeCluster),
+		int16(kmsg.DescribeConfigs):            serve((*call).describeConfigs),
+		int16(kmsg.DescribeTopicPartitions):    serve((*call).describeTopicPartitions),
+		int16(kmsg.AlterConfigs):               serve((*call).alterConfigs),
+		int16(kmsg.IncrementalAlterConfigs):    serve((*call).incrementalAlterConfigs),
+		int16(kmsg.ElectLeaders):               serve((*call).electLeaders),
+		int16(kmsg.AlterPartitionAssignments):  serve((*call).alterPartitionReassignments),
+		int16(kmsg.ListPartitionReassignments): serve((*call).listPartitionReassignments),
+		int16(kmsg.UnregisterBroker):           serve((*call).unregisterBroker),
 	}
 	b.apis = map[int16]*api{}
 	for _, a := range protocol.APIs() {

@@ -53,6 +53,10 @@ func FuzzRequests(f *testing.F) {
 		&kmsg.DescribeConfigsRequest{Version: 4, Resources: []kmsg.DescribeConfigsRequestResource{{ResourceType: 2, ResourceName: "t"}}},
 		&kmsg.DescribeTopicPartitionsRequest{ResponsePartitionLimit: 1}, &kmsg.DescribeClusterRequest{Version: 2},
 		&kmsg.InitProducerIDRequest{Version: 4}, epochRequest(-1, 1),
+		alterRequest(1, "t", 0, []int32{1}), &kmsg.ListPartitionReassignmentsRequest{}, &kmsg.UnregisterBrokerRequest{BrokerID: 7},
+		&kmsg.ElectLeadersRequest{Version: 2, TimeoutMillis: 10, Topics: []kmsg.ElectLeadersRequestTopic{{Topic: "t", Partitions: []int32{0}}}},
+		&kmsg.IncrementalAlterConfigsRequest{Version: 1, ValidateOnly: true, Resources: []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: 2, ResourceName: "t", Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{change("retention.ms", 0, "1")}}}},
+		&kmsg.AlterConfigsRequest{Version: 2, ValidateOnly: true, Resources: []kmsg.AlterConfigsRequestResource{{ResourceType: 2, ResourceName: "t"}}},
 		&kmsg.ListOffsetsRequest{Version: 11, Topics: []kmsg.ListOffsetsRequestTopic{{Topic: "t", Partitions: []kmsg.ListOffsetsRequestTopicPartition{{Timestamp: -1}}}}},
 	} {
 		f.Add(req.Key(), req.GetVersion(), req.AppendTo(nil))

@@ -46,7 +46,7 @@ func TestGotcha01_ApiVersionsInAllVersions(t *testing.T) {
 	for v := range int16(6) {
 		req := &kmsg.ApiVersionsRequest{Version: v, ClientSoftwareName: "franz-go", ClientSoftwareVersion: "1.2.3", NodeID: -1}
 		r := ask[*kmsg.ApiVersionsResponse](c, req)
-		if r.ErrorCode != 0 || len(r.ApiKeys) != 13 || len(r.SupportedFeatures)+len(r.FinalizedFeatures) != 0 {
+		if r.ErrorCode != 0 || len(r.ApiKeys) != 19 || len(r.SupportedFeatures)+len(r.FinalizedFeatures) != 0 {
 			t.Fatalf("v%d: %+v", v, r)
 		}
 	}
@@ -82,7 +82,7 @@ func TestGotcha02_AdvertisesOldVersions(t *testing.T) {
 	r := ask[*kmsg.ApiVersionsResponse](b.dial(t), &kmsg.ApiVersionsRequest{})
 	want := map[int16][2]int16{
 		0: {0, 13}, 1: {4, 18}, 2: {0, 11}, 3: {0, 13}, 18: {0, 5}, 19: {0, 7}, 20: {0, 6}, 22: {0, 5}, 23: {0, 4},
-		32: {0, 4}, 37: {0, 3}, 60: {0, 2}, 75: {0, 0},
+		32: {0, 4}, 33: {0, 2}, 37: {0, 3}, 43: {0, 2}, 44: {0, 1}, 45: {0, 1}, 46: {0, 0}, 60: {0, 2}, 64: {0, 0}, 75: {0, 0},
 	}
 	for _, k := range r.ApiKeys {
 		if got := [2]int16{k.MinVersion, k.MaxVersion}; got != want[k.ApiKey] {

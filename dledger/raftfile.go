@@ -171,6 +171,22 @@ func (w *raftWriter) write(recs []entryRecord) error {
 	return nil
 }
 
+// createRaftFile makes a segment's file with its header, durable but for its name.
+func createRaftFile(fsys vfs.FS, dir string, segment record.Offset) error {
+	f, err := fsys.Create(filepath.Join(dir, raftFileName(segment)))
+	if err != nil {
+		return fmt.Errorf("create .raft: %w", err)
+	}
+	_, err = f.WriteAt(encodeRaftHeader(segment), 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("create .raft: %w", err)
+	}
+	return nil
+}
+
 // open makes segment's file the current one, creating it with a synced name and header if needed.
 func (w *raftWriter) open(segment record.Offset) error {
 	if w.file != nil && w.segment == segment {

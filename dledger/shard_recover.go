@@ -39,6 +39,11 @@ func createShard(o shardOptions, dir string, key shardKey, generation int32) (*s
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", dir, err)
 	}
+	// Made now, the first checkpoint need not make it: those of many new partitions would come at the same time, while
+	// somebody waits for the disk. replica.json makes its name durable.
+	if err := createRaftFile(o.fs, dir, 0); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
 	file := replicaFile{Shard: key.shard, Replica: key.replica, Generation: generation}
 	if err := writeReplicaFile(o.fs, dir, &file); err != nil {
 		return nil, errors.Join(err, r.Close())

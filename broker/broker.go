@@ -213,6 +213,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	wg.Go(func() { b.announcer.run(background) })
 	wg.Go(func() { b.replicas.run(background) })
 	wg.Go(func() { b.sendHeartbeats(background) })
+	wg.Go(func() { newControl(b).run(background) })
 	wg.Go(func() { b.partitions.run(background) })
 	watch := b.opts.Metadata.Watch(func(metadata.Change) {
 		if err := b.opts.Metadata.Err(); err != nil {
@@ -232,6 +233,11 @@ func (b *Broker) Run(ctx context.Context) error {
 	<-ctx.Done()
 	cause := context.Cause(ctx)
 	watch()
+	if errors.Is(cause, context.Canceled) || errors.Is(cause, ErrClosed) {
+		own, done := context.WithTimeout(background, b.opts.Config.ShutdownTimeout/2)
+		b.handOver(own)
+		done()
+	}
 	close(b.drained)
 	s.shutdown(b.opts.Config.ShutdownTimeout)
 	stopBackground()

@@ -3,6 +3,8 @@ package broker
 import (
 	"math"
 	"time"
+
+	"github.com/stelemq/stele/broker/controller"
 )
 
 // Config are the settings of a broker that it uses itself. Names in comments are Kafka's. Start from
@@ -44,6 +46,8 @@ type Config struct {
 	// often the controller is told that this broker lives, and after how long without a word it is fenced.
 	HeartbeatInterval time.Duration
 	SessionTimeout    time.Duration
+	// Controller changes what the controller goes by; nil: Kafka's defaults.
+	Controller func(*controller.Config)
 	// LeaderWait bounds how long the creation of a topic, and Metadata for one that has just been
 	// created or is being opened, waits for leaders.
 	LeaderWait time.Duration

@@ -112,6 +112,22 @@ func (h *fakeHost) HeardController(time.Time) {
 	h.heardController++
 }
 
+func (h *fakeHost) MetadataMembers() (dledger.MetadataMembership, bool) {
+	return dledger.MetadataMembership{}, false
+}
+
+func (h *fakeHost) MetadataMembersNow(context.Context) (dledger.MetadataMembership, error) {
+	return dledger.MetadataMembership{}, dledger.ErrTimeout
+}
+
+func (h *fakeHost) AddMetadataLearner(context.Context, dledger.ReplicaID, int32) error { return nil }
+
+func (h *fakeHost) PromoteMetadata(context.Context, dledger.ReplicaID, int32) error { return nil }
+
+func (h *fakeHost) RemoveMetadata(context.Context, dledger.ReplicaID) error { return nil }
+
+func (h *fakeHost) TransferMetadata(int32) error { return nil }
+
 func (h *fakeHost) PeerRTT() map[int32]time.Duration { return nil }
 
 // log returns the log of a partition once it has been started.

@@ -26,6 +26,16 @@ type Host interface {
 	// WatchLeadership has f called when leader, epoch, in-sync replicas or membership of a partition here
 	// may have changed; nil ends it. f does not block and does not call the partition.
 	WatchLeadership(f func(dledger.ShardID))
+	// MetadataMembers are the voters of the metadata as known here; MetadataMembersNow asks a majority, and for the
+	// learners, too.
+	MetadataMembers() (dledger.MetadataMembership, bool)
+	MetadataMembersNow(ctx context.Context) (dledger.MetadataMembership, error)
+	// AddMetadataLearner, PromoteMetadata, RemoveMetadata change them; the controller does.
+	AddMetadataLearner(ctx context.Context, id dledger.ReplicaID, node int32) error
+	PromoteMetadata(ctx context.Context, id dledger.ReplicaID, node int32) error
+	RemoveMetadata(ctx context.Context, id dledger.ReplicaID) error
+	// TransferMetadata asks for the metadata to be led by another node.
+	TransferMetadata(node int32) error
 	// HeardController notes that the controller has answered what was sent at that time.
 	HeardController(sent time.Time)
 	// PeerRTT returns the round trip times to other nodes.

@@ -151,6 +151,8 @@ type leaderView struct {
 	Voters, Learners map[dledger.ReplicaID]int32
 	// Serves: the leader has said itself that it leads.
 	Serves bool
+	// At is when it said so last, if it is another node.
+	At time.Time
 }
 
 // leaderOf joins what this node's replica knows with what was announced.
@@ -168,7 +170,7 @@ func (b *Broker) leaderOf(shard metadata.ShardID, local *partition) leaderView {
 		}
 		return v
 	case a != nil && a.Epoch >= here.Epoch:
-		return leaderView{Leader: a.Leader, Epoch: a.Epoch, ISR: a.ISR, Voters: a.Voters, Learners: a.Learners, Serves: a.Leader >= 0}
+		return leaderView{Leader: a.Leader, Epoch: a.Epoch, ISR: a.ISR, Voters: a.Voters, Learners: a.Learners, Serves: a.Leader >= 0, At: a.at}
 	case a != nil: // who was in sync before an election is the best guess
 		return leaderView{Leader: here.Leader, Epoch: here.Epoch, ISR: a.ISR, Voters: a.Voters, Learners: a.Learners}
 	}

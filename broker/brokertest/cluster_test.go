@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/stelemq/stele/broker"
 	"github.com/stelemq/stele/broker/brokertest"
 	"github.com/stelemq/stele/broker/metadata"
 	"github.com/stelemq/stele/protocol"
@@ -178,4 +179,51 @@ func TestCluster_ReplicasFollowTheWish(t *testing.T) {
 		return errors.Is(err, os.ErrNotExist)
 	})
 	dialAddress(t, c.Addresses()[next-1]).want(-1, 1, protocol.None, 50)
+}
+
+func TestCluster_ABrokerThatIsSilentIsFencedUntilItIsHeard(t *testing.T) {
+	c := brokertest.StartCluster(t, 3, brokertest.Options{Config: func(o *broker.Config) {
+		o.SessionTimeout, o.HeartbeatInterval = 600*time.Millisecond, 100*time.Millisecond
+	}})
+	createTopic(t, dialAddress(t, c.Addresses()[0]), "t", 1, 3)
+	lost := describe(dialAddress(t, c.Addresses()[0]), "t").Partitions[0].Leader
+	other := lost%3 + 1
+	c.Isolate(lost, true)
+	eventually(t, "the silent broker is fenced, and another leads", func() bool {
+		p := describe(dialAddress(t, c.Addresses()[other-1]), "t").Partitions[0]
+		return p.ErrorCode == 0 && p.Leader != lost && slices.Equal(p.OfflineReplicas, []int32{lost}) && !slices.Contains(p.ISR, lost)
+	})
+	c.Isolate(lost, false)
+	eventually(t, "it is heard and in sync again", func() bool {
+		p := describe(dialAddress(t, c.Addresses()[other-1]), "t").Partitions[0]
+		return p.ErrorCode == 0 && len(p.OfflineReplicas) == 0 && len(p.ISR) == 3
+	})
+}
+
+func TestCluster_AReassignmentIsCarriedOut(t *testing.T) {
+	c := brokertest.StartCluster(t, 3, brokertest.Options{})
+	one := dialAddress(t, c.Addresses()[0])
+	createTopic(t, one, "t", 1, 2)
+	id, part := partitionOf(t, c.Node(1), "t")
+	for i := range int64(20) {
+		dialAddress(t, c.Addresses()[describe(one, "t").Partitions[0].Leader-1]).want(-1, 1, protocol.None, i)
+	}
+	gone := part.Replicas[0].Node
+	var target []int32
+	for node := int32(1); node <= 3; node++ {
+		if node != gone {
+			target = append(target, node)
+		}
+	}
+	propose(t, c.Node(1), &metadata.AlterReassignments{Changes: []metadata.Reassignment{{Topic: id, Target: target}}})
+	eventually(t, "the partition has moved", func() bool {
+		p := describe(one, "t").Partitions[0]
+		_, wish := partitionOf(t, c.Node(1), "t")
+		return wish.Target == nil && slices.Equal(p.Replicas, target) && len(p.ISR) == 2 && slices.Contains(target, p.Leader)
+	})
+	eventually(t, "the files it left are gone", func() bool {
+		_, err := os.Stat(filepath.Join(c.Node(gone).Dir, "t-0"))
+		return errors.Is(err, os.ErrNotExist)
+	})
+	dialAddress(t, c.Addresses()[describe(one, "t").Partitions[0].Leader-1]).want(-1, 1, protocol.None, 20)
 }

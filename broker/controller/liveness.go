@@ -23,7 +23,7 @@ func (c *Controller) liveness(v *View, a *Actions) {
 		case !b.Fenced && v.Now.Sub(later(heard, c.since)) > c.cfg.SessionTimeout:
 			fence.Brokers = append(fence.Brokers, metadata.BrokerEpoch{Node: b.Node, Epoch: b.Epoch})
 			a.Notes = append(a.Notes, Note{Text: "broker fenced: no heartbeat", Node: b.Node})
-		case b.Fenced && !heard.IsZero() && v.Now.Sub(heard) <= c.cfg.SessionTimeout && n.Incarnation == b.Incarnation && b.Incarnation != "":
+		case b.Fenced && !heard.IsZero() && v.Now.Sub(heard) <= c.cfg.SessionTimeout && n.Incarnation == b.Incarnation && b.Incarnation != "" && !n.ShuttingDown:
 			a.Commands = append(a.Commands, &metadata.UnfenceBroker{BrokerEpoch: metadata.BrokerEpoch{Node: b.Node, Epoch: b.Epoch}})
 			a.Notes = append(a.Notes, Note{Text: "broker unfenced", Node: b.Node})
 		}

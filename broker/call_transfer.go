@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -36,21 +35,4 @@ func (b *Broker) hearTransfer(ctx context.Context, _ int32, q *transferRequest) 
 		return struct{}{}, fmt.Errorf("shard %d: %w", q.Shard, err)
 	}
 	return struct{}{}, nil
-}
-
-// errNoTransport: another broker would have to be called, but this node is alone.
-var errNoTransport = errors.New("broker: this node reaches no other")
-
-// transferLeader asks the leader of a partition, this node or another one, to hand over to the voter on a node.
-func (b *Broker) transferLeader(ctx context.Context, leader int32, shard metadata.ShardID, to int32) error {
-	q := transferRequest{Shard: shard, To: to}
-	if leader == b.opts.NodeID {
-		_, err := b.hearTransfer(ctx, leader, &q)
-		return err
-	}
-	if b.opts.Transport == nil {
-		return errNoTransport
-	}
-	_, err := callNode[transferRequest, struct{}](ctx, b.opts.Transport, leader, callTransfer, &q)
-	return err
 }

@@ -185,6 +185,8 @@ func (c *control) changeMember(ctx context.Context, m *controller.MemberChange) 
 		return host.PromoteMetadata(ctx, id, m.Node) //nolint:wrapcheck // says all
 	case controller.RemoveMember:
 		return host.RemoveMetadata(ctx, id) //nolint:wrapcheck // says all
+	case controller.HandOver:
+		return host.TransferMetadata(m.Node) //nolint:wrapcheck // says all
 	}
 	return nil
 }

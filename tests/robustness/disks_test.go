@@ -171,7 +171,7 @@ func TestR24_WipedDisk(t *testing.T) {
 	s := newScenario(t, "R24 wiped disk, same id", three())
 	for range count(50, 3) {
 		victim := s.c.Node(s.leader())
-		s.fault([]int32{victim.ID}, func() { victim.Kill(); victim.Wipe() }, 2*lagTime, victim.Start)
+		s.fault([]int32{victim.ID}, func() { victim.Kill(); victim.Wipe() }, 2*lagTime, func() { s.replace(victim) })
 		if _, err := os.Stat(filepath.Join(victim.Files, "meta.properties")); err != nil {
 			t.Errorf("seed %d: node %d is in sync and has no meta.properties: %v", s.seed, victim.ID, err)
 		}

@@ -46,6 +46,7 @@ type setup struct {
 	nodes, partitions int
 	replicas, minISR  int
 	weak              bool // also a workload with acks=1
+	damage            bool // the scenario damages files, which nobody may have read at the end
 	binary            string
 	settings          []string
 	mount             func(node int32, dir string) (string, func(), error)
@@ -296,6 +297,14 @@ func (s *scenario) compareReplicas() {
 	}
 	for _, d := range result.Differences {
 		s.t.Errorf("seed %d, replicas differ: %s", s.seed, d)
+	}
+	for _, d := range result.Damaged {
+		if !s.setup.damage {
+			s.t.Errorf("seed %d, damage: %s", s.seed, d)
+		}
+	}
+	if len(result.Damaged) > 0 {
+		s.figures.note("damage in %d replicas that nobody has read", len(result.Damaged))
 	}
 	if want := (s.setup.replicas - 1) * s.setup.partitions; result.Pairs < want {
 		s.t.Errorf("%d pairs of replicas were compared, want at least %d", result.Pairs, want)

@@ -44,6 +44,8 @@ type Op struct {
 	// Node is the broker that answered, 0 if not known. Leader is the one that it named.
 	Node   int32 `json:"node,omitempty"`
 	Leader int32 `json:"leader,omitempty"`
+	// ISR are the in-sync replicas that were named with a leader.
+	ISR []int32 `json:"isr,omitempty"`
 	// Epoch is the leader epoch that was named, or that a request carried which the broker accepted.
 	// Without Node it says nothing.
 	Epoch int32 `json:"epoch,omitempty"`

@@ -2,6 +2,7 @@ package replicas
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,8 @@ type Result struct {
 	Pairs       int // of replicas
 	Batches     int // compared
 	Differences []string
+	// Damaged says where a checksum is wrong or nothing can be made out. What follows there is not compared.
+	Damaged []string
 }
 
 type batch struct {
@@ -35,9 +38,9 @@ var (
 	segmentFile  = regexp.MustCompile(`^\d{20}\.log$`)
 )
 
-// Compare compares the partitions in data directories, each of another broker. Errors: of files that cannot be read,
-// and damage in any of them.
+// Compare compares the partitions in data directories, each of another broker. Errors: of files that cannot be read.
 func Compare(dirs []string) (Result, error) {
+	var result Result
 	partitions := map[string][]replica{}
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
@@ -50,7 +53,10 @@ func Compare(dirs []string) (Result, error) {
 			}
 			path := filepath.Join(dir, e.Name())
 			batches, err := read(path)
-			if err != nil {
+			switch {
+			case errors.Is(err, commitlog.ErrCorrupt) || errors.Is(err, commitlog.ErrTorn):
+				result.Damaged = append(result.Damaged, err.Error())
+			case err != nil:
 				return Result{}, err
 			}
 			if len(batches) > 0 {
@@ -58,7 +64,6 @@ func Compare(dirs []string) (Result, error) {
 			}
 		}
 	}
-	var result Result
 	for _, list := range partitions {
 		// With the longest: two short ones might not meet.
 		slices.SortFunc(list, func(a, b replica) int { return len(b.batches) - len(a.batches) })
@@ -74,7 +79,7 @@ func Compare(dirs []string) (Result, error) {
 	return result, nil
 }
 
-// read reads the segment files of a directory.
+// read reads the segment files of a directory, up to the first damage.
 func read(dir string) (all []batch, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -86,11 +91,11 @@ func read(dir string) (all []batch, err error) {
 		}
 		path := filepath.Join(dir, e.Name())
 		for b, err := range commitlog.Batches(vfs.OS{}, path) {
-			if err == nil {
-				err = b.Err
+			if err == nil && b.Err != nil {
+				err = fmt.Errorf("%w: %w", commitlog.ErrCorrupt, b.Err)
 			}
 			if err != nil {
-				return nil, fmt.Errorf("replicas: %s at %d: %w", path, b.Pos, err)
+				return all, fmt.Errorf("replicas: %s at %d: %w", path, b.Pos, err)
 			}
 			all = append(all, batch{b.Batch.BaseOffset(), b.Batch.NextOffset(), sha256.Sum256(b.Batch)})
 		}

@@ -71,7 +71,7 @@ func TestCompare_DifferencesAreFound(t *testing.T) {
 	}
 }
 
-func TestCompare_DamageIsAnError(t *testing.T) {
+func TestCompare_DamageIsNamed(t *testing.T) {
 	a := write(t, 0, []string{"a", "b"})
 	path := filepath.Join(a, "topic-0", fmt.Sprintf("%020d.log", 0))
 	text, err := os.ReadFile(path)
@@ -82,7 +82,8 @@ func TestCompare_DamageIsAnError(t *testing.T) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Compare([]string{a}); err == nil {
-		t.Fatal("damage was not noticed")
+	r, err := Compare([]string{a, write(t, 0, []string{"a", "b"})})
+	if err != nil || len(r.Damaged) != 1 || len(r.Differences) > 0 || r.Batches != 1 {
+		t.Fatalf("%+v, %v", r, err)
 	}
 }

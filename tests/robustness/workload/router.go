@@ -67,7 +67,7 @@ func (r *Router) ask(ctx context.Context, addr string) {
 		c, err := dialOnce(ctx, addr)
 		if err == nil {
 			session := r.sessions.Add(1)
-			told := make([]Route, r.cfg.Partitions)
+			told := make([]answered, r.cfg.Partitions)
 			for err == nil && ctx.Err() == nil {
 				if err = r.metadata(c, session, told); err == nil {
 					r.idle(ctx)
@@ -98,8 +98,14 @@ func (r *Router) idle(ctx context.Context) {
 	}
 }
 
+// answered is what a broker said of a partition.
+type answered struct {
+	Route
+	isr []int32
+}
+
 // metadata makes one request. told is what this broker said last on this connection.
-func (r *Router) metadata(c *conn, session int64, told []Route) error {
+func (r *Router) metadata(c *conn, session int64, told []answered) error {
 	req := kmsg.NewPtrMetadataRequest()
 	req.SetVersion(9)
 	topic := kmsg.NewMetadataRequestTopic()
@@ -122,14 +128,14 @@ func (r *Router) metadata(c *conn, session int64, told []Route) error {
 				continue
 			}
 			r.learnISR(p, self)
-			now := Route{Node: max(p.Leader, 0), Epoch: p.LeaderEpoch}
-			if now == told[p.Partition] {
+			now := answered{Route{Node: max(p.Leader, 0), Epoch: p.LeaderEpoch}, p.ISR}
+			if was := told[p.Partition]; now.Route == was.Route && slices.Equal(now.isr, was.isr) {
 				continue
 			}
 			told[p.Partition] = now
 			r.cfg.Recorder.Record(history.Op{
 				Kind: history.Leader, Partition: p.Partition, Status: history.OK, Start: start, Session: session,
-				Node: self, Leader: now.Node, Epoch: now.Epoch, Offset: history.None, HighWatermark: history.None, LogStart: history.None,
+				Node: self, Leader: now.Node, Epoch: now.Epoch, ISR: now.isr, Offset: history.None, HighWatermark: history.None, LogStart: history.None,
 			})
 			r.learn(p.Partition, p.Leader, p.LeaderEpoch)
 		}

@@ -46,6 +46,7 @@ type setup struct {
 	nodes, partitions int
 	replicas, minISR  int
 	weak              bool // also a workload with acks=1
+	sabotaged         bool // the brokers are expected to fail
 	damage            bool // the scenario damages files, which nobody may have read at the end
 	binary            string
 	settings          []string
@@ -111,7 +112,7 @@ func newScenario(t *testing.T, name string, o setup) *scenario {
 		}
 	}
 	settings := append([]string{"replica.lag.time.max.ms=" + lagTime.String(), "journal.file.bytes=1MiB"}, o.settings...)
-	s.c = rig.New(t, rig.Options{Nodes: o.nodes, Binary: bin, Settings: settings, Mount: o.mount})
+	s.c = rig.New(t, rig.Options{Nodes: o.nodes, Binary: bin, Settings: settings, Mount: o.mount, MayDie: o.sabotaged})
 	t.Logf("seed %d, %s", s.seed, s.c.Dir)
 	s.c.Start()
 	s.strong = s.load(workload.All, 8, 2)
@@ -187,11 +188,16 @@ func (s *scenario) await(m *workload.Mark, what string) []time.Duration {
 	return took
 }
 
+// inSync reports whether all replicas are in sync, and not only taken for it by new leaders.
+func (s *scenario) inSync() bool {
+	return s.strong.Router.InSync(s.setup.replicas, lagTime+lagTime/4)
+}
+
 // awaitSync waits until every replica is in sync, and returns how long that took.
 func (s *scenario) awaitSync() time.Duration {
 	s.t.Helper()
 	began := time.Now()
-	for !s.strong.Router.InSync(s.setup.replicas) {
+	for !s.inSync() {
 		if time.Since(began) > healTimeout {
 			s.t.Fatalf("seed %d: replicas are not in sync after %v", s.seed, healTimeout)
 		}
@@ -252,7 +258,7 @@ func (s *scenario) fault(nodes []int32, inject func(), hold time.Duration, heal 
 func (s *scenario) healed() {
 	s.t.Helper()
 	all := s.mark(s.partitions())
-	if lagging := !s.strong.Router.InSync(s.setup.replicas); lagging {
+	if lagging := !s.inSync(); lagging {
 		s.figures.heal = append(s.figures.heal, s.awaitSync())
 	}
 	s.await(all, "after healing")
@@ -328,10 +334,14 @@ func (s *scenario) judge(j *judged, o history.Options) *history.Report {
 // check ends one workload and returns what its history shows.
 func (s *scenario) check(j *judged, o history.Options) *history.Report {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), finishTimeout)
+	limit := finishTimeout
+	if s.setup.sabotaged {
+		limit = 20 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), limit)
 	defer cancel()
-	if err := j.Finish(ctx); err != nil {
-		s.t.Errorf("finish: %v", err)
+	if err := j.Finish(ctx); err != nil && !s.setup.sabotaged {
+		s.t.Errorf("seed %d: finish: %v", s.seed, err)
 	}
 	ops, err := j.rec.Finish()
 	if err != nil {

@@ -168,7 +168,7 @@ func (s *scenario) recovers(n *rig.Node) outcome {
 	s.t.Helper()
 	for began := time.Now(); ; s.wait(10 * time.Millisecond) {
 		switch {
-		case s.strong.Router.InSync(s.setup.replicas):
+		case s.inSync():
 			return recovered
 		case !n.Alive():
 			return ended

@@ -17,6 +17,7 @@ type Options struct {
 	Nodes    int
 	Binary   string
 	Settings []string // key=value, for every broker
+	MayDie   bool     // brokers may end by themselves
 	// Mount is called for each node with the directory in which its data are to lie, and returns the one to give
 	// to the broker; nil: the same. The directory that it returns is not removed, and unmount is called at the end.
 	Mount func(node int32, dir string) (data string, unmount func(), err error)

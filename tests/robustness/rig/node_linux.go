@@ -79,7 +79,7 @@ func (n *Node) Start() {
 	if err != nil {
 		n.c.t.Fatalf("start node %d: %v", n.ID, err)
 	}
-	p := &process{cmd: cmd, ended: make(chan struct{})}
+	p := &process{cmd: cmd, ended: make(chan struct{}), mayDie: n.c.options.MayDie}
 	n.process = p
 	n.c.waits.Go(func() { n.wait(p) })
 }

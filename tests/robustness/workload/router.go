@@ -39,13 +39,14 @@ type Router struct {
 	nodes   map[int32]string
 	routes  []Route
 	isr     []int                // of each partition, as its leader said last
+	since   []time.Time          // of each route
 	epochs  []map[int32]struct{} // of each partition, all that were seen
 	changed chan struct{}        // closed when routes change
 	asked   chan struct{}        // closed when somebody wants to know at once
 }
 
 func newRouter(cfg Config) *Router {
-	r := &Router{cfg: cfg, nodes: map[int32]string{}, routes: make([]Route, cfg.Partitions), isr: make([]int, cfg.Partitions), changed: make(chan struct{}), asked: make(chan struct{})}
+	r := &Router{cfg: cfg, nodes: map[int32]string{}, routes: make([]Route, cfg.Partitions), isr: make([]int, cfg.Partitions), since: make([]time.Time, cfg.Partitions), changed: make(chan struct{}), asked: make(chan struct{})}
 	for range cfg.Partitions {
 		r.epochs = append(r.epochs, map[int32]struct{}{})
 	}
@@ -172,7 +173,7 @@ func (r *Router) learn(p, node, epoch int32) {
 		return
 	}
 	r.routes[p] = now
-	r.isr[p] = 0
+	r.isr[p], r.since[p] = 0, time.Now()
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
@@ -189,11 +190,17 @@ func (r *Router) learnISR(p *kmsg.MetadataResponseTopicPartition, self int32) {
 	}
 }
 
-// InSync reports whether every partition has at least n in-sync replicas, by what their leaders said last.
-func (r *Router) InSync(n int) bool {
+// InSync reports whether every partition has at least n in-sync replicas, by what their leaders said last. A leader
+// takes all for in sync at first: it counts only once it has led for the time settled.
+func (r *Router) InSync(n int, settled time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !slices.ContainsFunc(r.isr, func(have int) bool { return have < n })
+	for p, have := range r.isr {
+		if have < n || time.Since(r.since[p]) < settled {
+			return false
+		}
+	}
+	return true
 }
 
 // Refresh makes the brokers be asked at once.

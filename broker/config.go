@@ -46,6 +46,8 @@ type Config struct {
 	// often the controller is told that this broker lives, and after how long without a word it is fenced.
 	HeartbeatInterval time.Duration
 	SessionTimeout    time.Duration
+	// ReadFromRack has consumers that name their rack read from a replica in it (KIP-392).
+	ReadFromRack bool
 	// Controller changes what the controller goes by; nil: Kafka's defaults.
 	Controller func(*controller.Config)
 	// LeaderWait bounds how long the creation of a topic, and Metadata for one that has just been
@@ -117,6 +119,7 @@ func DefaultConfig() Config {
 		ShutdownTimeout:          30 * time.Second,
 		HeartbeatInterval:        500 * time.Millisecond,
 		SessionTimeout:           9 * time.Second,
+		ReadFromRack:             true,
 		LeaderWait:               2 * time.Second,
 		MaxPartitionsPerRequest:  10_000,
 		PartitionMetricsMax:      2000,

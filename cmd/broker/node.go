@@ -105,6 +105,7 @@ func (n *node) open(ctx context.Context, machine *metadata.Machine) (*dledger.Ho
 		StateMachine: broker.StateMachine(machine), Metadata: n.metadataSpec(),
 		Fatal: n.fatal, JournalFileBytes: int64(n.config.JournalFileBytes), InFlightBytes: int64(n.config.InFlightBytes),
 		ReservePercent: n.config.ReservePercent, ReplicaLagTimeMax: n.config.ReplicaLagTimeMax, Registerer: n.metrics,
+		ControllerLease: n.config.SessionTimeout,
 	})
 	if errors.Is(err, vfs.ErrLocked) {
 		return nil, n.lockedError(filepath.Join(n.dir, ".lock"))

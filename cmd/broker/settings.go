@@ -2,8 +2,10 @@ package main
 
 import (
 	"strings"
+	"time"
 
 	"github.com/stelemq/stele/broker"
+	"github.com/stelemq/stele/broker/controller"
 	"github.com/stelemq/stele/internal/config"
 )
 
@@ -38,6 +40,13 @@ func brokerConfig(c *config.Config) broker.Config {
 	b.MaxConnectionsPerIP = c.MaxConnectionsPerIP
 	b.MaxIdle = c.ConnectionsMaxIdle
 	b.ShutdownTimeout = c.ShutdownTimeout
+	b.HeartbeatInterval = c.HeartbeatInterval
+	b.SessionTimeout = c.SessionTimeout
+	b.ReadFromRack = c.ReplicaSelector != "leader"
+	b.Controller = func(k *controller.Config) {
+		k.AutoRebalance, k.ImbalancePercentage = c.LeaderRebalance, c.ImbalancePercent
+		k.ImbalanceInterval = time.Duration(c.ImbalanceInterval) * time.Second
+	}
 	b.MaxPartitionsPerRequest = c.MaxPartitionsPerCreate
 	b.PartitionMetricsMax = c.PartitionMetricsMax
 	b.HTTPListen = httpListen(c)

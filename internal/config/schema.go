@@ -64,6 +64,14 @@ type Settings struct {
 	MinInSyncReplicas int32         `key:"min.insync.replicas" default:"auto" special:"auto=0" min:"1" status:"A" dynamic:"true" doc:"Replicas that must have a record before acks=all is answered. auto: a majority of the topic's replicas, which always has."`
 	ReplicaLagTimeMax time.Duration `key:"replica.lag.time.max.ms" default:"30s" unit:"ms" min:"100ms" status:"K" doc:"A replica that has not caught up with its leader for so long is no longer in sync."`
 
+	UncleanElection   bool          `key:"unclean.leader.election.enable" default:"false" status:"K" doc:"When the majority of a partition's replicas is gone, the longest log among those that remain goes on: records may be lost. Topics override it."`
+	HeartbeatInterval time.Duration `key:"broker.heartbeat.interval.ms" default:"500ms" unit:"ms" min:"10ms" max:"10s" status:"A" doc:"How often a broker tells the controller that it lives."`
+	SessionTimeout    time.Duration `key:"broker.session.timeout.ms" default:"9s" unit:"ms" min:"100ms" max:"10m" status:"K" doc:"A broker that the controller has not heard for so long is fenced: it is not named to clients, and gets nothing new."`
+	LeaderRebalance   bool          `key:"auto.leader.rebalance.enable" default:"true" status:"K" doc:"Leaderships go back to the preferred leaders where too many are elsewhere."`
+	ImbalanceInterval int           `key:"leader.imbalance.check.interval.seconds" default:"300" min:"1" max:"86400" status:"K" doc:"How often the leaderships are looked at for that, in seconds."`
+	ImbalancePercent  int           `key:"leader.imbalance.per.broker.percentage" default:"10" min:"0" max:"100" status:"K" doc:"How many hundredths of a broker's preferred leaderships may be elsewhere."`
+	ReplicaSelector   string        `key:"replica.selector.class" default:"rack" enum:"rack|leader|org.apache.kafka.common.replica.RackAwareReplicaSelector" status:"A" doc:"Where consumers read that name their rack: rack, from a replica in sync in it; leader, always from the leader."`
+
 	_ group `name:"Log"`
 
 	FlushMessages       int64         `key:"log.flush.interval.messages" default:"1" min:"1" status:"A" dynamic:"true" doc:"1: a record is on stable storage before it is acknowledged, shared by all that wait (group commit). More: relaxed, the page cache is the promise. Topics override it by flush.messages."`
@@ -105,13 +113,9 @@ type Settings struct {
 	_ ignored `key:"group.*" doc:"consumer groups are not served yet"`
 	_ ignored `key:"transaction.*" doc:"transactions are not served yet"`
 	_ ignored `key:"transactional.*" doc:"transactions are not served yet"`
-	_ ignored `key:"auto.leader.rebalance.enable" doc:"one broker leads everything"`
-	_ ignored `key:"leader.imbalance.*" doc:"one broker leads everything"`
 	_ ignored `key:"replica.fetch.*" doc:"replicas are sent what they lack"`
 	_ ignored `key:"replica.socket.*" doc:"replicas are sent what they lack"`
 	_ ignored `key:"replica.high.watermark.checkpoint.interval.ms" doc:"the journal keeps it"`
-	_ ignored `key:"replica.selector.class" doc:"consumers read from the leader"`
-	_ ignored `key:"unclean.leader.election.enable" doc:"with one broker there is nothing to elect from"`
 	_ ignored `key:"log.cleanup.policy" doc:"nothing is deleted or compacted yet: watch the disk"`
 	_ ignored `key:"log.cleaner.*" doc:"nothing is compacted yet"`
 	_ ignored `key:"log.retention.*" doc:"nothing is deleted by age or size yet: watch the disk"`

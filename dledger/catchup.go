@@ -219,7 +219,7 @@ func (h *Host) catchUp(ctx context.Context, p *Partition, node int32) error {
 		return context.Cause(ctx)
 	}
 	began := time.Now()
-	source := &source{h: h, node: node, shard: p.spec.Shard}
+	source := h.sourceOn(node, p.spec.Shard)
 	var m *manifest
 	var fetched int64
 	for turn := range catchUpTurns {
@@ -309,22 +309,27 @@ func (p *Partition) stageFor(ctx context.Context, from *source, m *manifest) (*s
 	return st, nil
 }
 
-// source is the node that serves a replica that catches up.
+// source is what a replica catches up from.
 type source struct {
-	h     *Host
-	node  int32
 	shard ShardID
+	// call asks it. An answer that does not come in time ends the attempt: the leader begins another.
+	call func(ctx context.Context, method string, q catchUpQuestion) ([]byte, error)
+	// grant reports whether so many bytes may be written here.
+	grant func(bytes int64) bool
 }
 
-// call asks the source. An answer that does not come in time ends the attempt: the leader begins another.
-func (s *source) call(ctx context.Context, method string, question any) ([]byte, error) {
-	body, err := json.Marshal(question)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", method, err)
+// sourceOn is the replica of a shard on a node.
+func (h *Host) sourceOn(node int32, shard ShardID) *source {
+	call := func(ctx context.Context, method string, q catchUpQuestion) ([]byte, error) {
+		body, err := json.Marshal(q)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", method, err)
+		}
+		ctx, cancel := context.WithTimeout(ctx, catchUpCall)
+		defer cancel()
+		return h.transport.CallBulk(ctx, node, method, body) //nolint:wrapcheck // it names the call
 	}
-	ctx, cancel := context.WithTimeout(ctx, catchUpCall)
-	defer cancel()
-	return s.h.transport.CallBulk(ctx, s.node, method, body) //nolint:wrapcheck // it names the call
+	return &source{shard: shard, call: call, grant: h.space.grant}
 }
 
 func (s *source) manifest(ctx context.Context) (*manifest, error) {

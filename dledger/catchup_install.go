@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stelemq/stele/commitlog"
 	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -95,16 +96,7 @@ func (h *Host) install(p *Partition, m *manifest) error {
 	if p.has(m) { // Raft was faster
 		err = st.discard()
 	} else {
-		f := &installFile{Base: st.base, Files: files, Replica: p.shard.replicaAfter(m)}
-		f.Replica.Segment, f.Replica.Position = end.Segment, end.Pos
-		if st.keep {
-			f.Keep, err = p.shard.pointBefore(st.base)
-		} else {
-			f.Replica.LogStart = max(f.Replica.LogStart, st.base)
-		}
-		if err == nil {
-			err = h.replaceFiles(p, m, f)
-		}
+		err = h.replaceFiles(p, m, st, end, files)
 	}
 	if err == nil {
 		err = h.startShard(p)
@@ -141,8 +133,18 @@ func (s *shardLog) pointBefore(o record.Offset) (*installPoint, error) {
 }
 
 // replaceFiles carries an installation out. The Raft group is stopped: nothing writes to the replica.
-func (h *Host) replaceFiles(p *Partition, m *manifest, f *installFile) error {
+func (h *Host) replaceFiles(p *Partition, m *manifest, st *stage, end commitlog.End, files []string) error {
 	s := p.shard
+	f := &installFile{Base: st.base, Files: files, Replica: s.replicaAfter(m)}
+	f.Replica.Segment, f.Replica.Position = end.Segment, end.Pos
+	if st.keep {
+		var err error
+		if f.Keep, err = s.pointBefore(st.base); err != nil {
+			return err
+		}
+	} else {
+		f.Replica.LogStart = max(f.Replica.LogStart, st.base)
+	}
 	// The journal keeps nothing of the old log but the hard state. What it says of .raft is lowered to what is there in
 	// either case.
 	if err := h.journal.checkpoint(); err != nil {

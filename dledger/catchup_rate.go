@@ -3,6 +3,7 @@ package dledger
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -30,4 +31,24 @@ func (t throttle) wait(ctx context.Context, bytes int) error {
 		bytes -= n
 	}
 	return nil
+}
+
+// left is how many bytes, at most upTo, may be taken now.
+func (t throttle) left(upTo uint64) uint64 {
+	if t.limit == nil {
+		return upTo
+	}
+	return min(upTo, uint64(max(t.limit.Tokens(), 0)))
+}
+
+// take uses bytes up without waiting, also such as are not left.
+func (t throttle) take(bytes uint64) {
+	if t.limit == nil {
+		return
+	}
+	for now := time.Now(); bytes > 0; {
+		n := min(bytes, uint64(t.limit.Burst())) //nolint:gosec // positive
+		t.limit.ReserveN(now, int(n))            //nolint:gosec // at most the burst
+		bytes -= n
+	}
 }

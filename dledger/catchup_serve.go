@@ -22,25 +22,13 @@ type catchUpQuestion struct {
 // handleCatchUp registers the calls.
 func (h *Host) handleCatchUp() {
 	h.transport.Handle(callBehind, h.answerBehind)
-	h.transport.Handle(callManifest, h.serve(func(_ context.Context, p *Partition, _ *catchUpQuestion) ([]byte, error) {
-		m, err := p.manifest()
-		if err != nil {
-			return nil, err
-		}
-		return json.Marshal(m) //nolint:wrapcheck // it cannot fail
-	}))
-	h.transport.Handle(callState, h.serve(func(_ context.Context, p *Partition, q *catchUpQuestion) ([]byte, error) {
-		st, err := p.shard.log.StateAt(q.From)
-		if err != nil {
-			return nil, p.readError(err)
-		}
-		return commitlog.AppendProducerSnapshot(nil, st.Producers), nil
-	}))
-	h.transport.Handle(callBatches, h.serve(h.serveBatches))
+	for _, method := range []string{callManifest, callState, callBatches} {
+		h.transport.Handle(method, h.serve(method))
+	}
 }
 
 // serve finds the replica that is asked. Any that knows what is committed can serve, not the leader alone.
-func (h *Host) serve(answer func(context.Context, *Partition, *catchUpQuestion) ([]byte, error)) transport.Handler {
+func (h *Host) serve(method string) transport.Handler {
 	return func(ctx context.Context, _ transport.Caller, body []byte) ([]byte, error) {
 		var q catchUpQuestion
 		if err := json.Unmarshal(body, &q); err != nil {
@@ -50,19 +38,38 @@ func (h *Host) serve(answer func(context.Context, *Partition, *catchUpQuestion) 
 		if p == nil || p.quarantined.Load() {
 			return nil, fmt.Errorf("%w: shard %d", errNotServed, q.Shard)
 		}
-		return answer(ctx, p, &q)
+		return p.serve(ctx, method, &q)
+	}
+}
+
+func (p *Partition) serve(ctx context.Context, method string, q *catchUpQuestion) ([]byte, error) {
+	switch method {
+	case callManifest:
+		m, err := p.manifest()
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(m) //nolint:wrapcheck // it cannot fail
+	case callState:
+		st, err := p.shard.log.StateAt(q.From)
+		if err != nil {
+			return nil, p.readError(err)
+		}
+		return commitlog.AppendProducerSnapshot(nil, st.Producers), nil
+	default:
+		return p.serveBatches(ctx, q)
 	}
 }
 
 // serveBatches answers with batches below what is committed, whole and checked, behind a checksum over all of them.
-func (h *Host) serveBatches(ctx context.Context, p *Partition, q *catchUpQuestion) ([]byte, error) {
+func (p *Partition) serveBatches(ctx context.Context, q *catchUpQuestion) ([]byte, error) {
 	upTo := min(q.UpTo, p.shard.committedOffset())
 	b, err := p.shard.log.Read(make([]byte, 4, 4+catchUpChunk), q.From, upTo, catchUpChunk, true)
 	if err != nil {
 		return nil, p.readError(err)
 	}
 	binary.LittleEndian.PutUint32(b, castagnoli(0, b[4:]))
-	if err := h.catchUpRate.wait(ctx, len(b)); err != nil {
+	if err := p.host.catchUpRate.wait(ctx, len(b)); err != nil {
 		return nil, err
 	}
 	return b, nil

@@ -16,7 +16,7 @@ const (
 	// stageDirName is the directory in a replica's own where batches are gathered.
 	stageDirName = "catchup"
 	// stageSyncBytes is how much is written to a stage between syncs: small syncs delay those of others less.
-	stageSyncBytes = 8 << 20
+	stageSyncBytes = 2 << 20
 	// pieceBytesMax is how many bytes of consecutive batches are appended as one piece.
 	pieceBytesMax = 64 << 10
 )
@@ -116,7 +116,7 @@ func (st *stage) fill(ctx context.Context, from *source, m *manifest) (int64, er
 			coming = ask(after)
 		}
 		err = ErrNoSpace
-		if from.h.space.grant(int64(len(a.batches))) {
+		if from.grant(int64(len(a.batches))) {
 			err = st.write(a.batches)
 		}
 		if err != nil {

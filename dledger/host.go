@@ -58,8 +58,8 @@ type Options struct {
 	// election. The controller waits longer before it starts a generation (broker.session.timeout.ms). 0 = no such fence:
 	// for a node whose metadata has no other member.
 	ControllerLease time.Duration
-	// CatchUpRate bounds the bytes per second that this node hands to replicas elsewhere that catch up from its files; 0 = no
-	// bound.
+	// CatchUpRate bounds the bytes per second that this node hands to replicas elsewhere that catch up, from its files and,
+	// once more, from its Raft logs; 0 = 64 MiB, negative = no bound.
 	CatchUpRate int64
 	// ProducerExpiry is how long an idempotent producer is remembered after its last batch; 0 = 24 h.
 	ProducerExpiry time.Duration
@@ -159,6 +159,9 @@ func (o Options) withDefaults() Options {
 	if o.ReplicaLagTimeMax <= 0 {
 		o.ReplicaLagTimeMax = 30 * time.Second
 	}
+	if o.CatchUpRate == 0 {
+		o.CatchUpRate = 64 << 20
+	}
 	if o.InFlightBytes <= 0 {
 		o.InFlightBytes = 32 << 20
 	}
@@ -194,6 +197,7 @@ func (h *Host) open() error {
 		return err
 	}
 	h.db = newLogDB(h.journal, h.opts.Fatal, h.metrics)
+	h.db.lagRate = newThrottle(h.opts.CatchUpRate)
 	if err := h.startNodeHost(); err != nil {
 		return err
 	}

@@ -27,9 +27,11 @@ func batchOf(tb testing.TB, n int, pid int64, epoch int16, seq int32) record.Bat
 	be.PutUint64(b[43:], uint64(pid))
 	be.PutUint16(b[51:], uint16(epoch))
 	be.PutUint32(b[53:], uint32(seq))
-	be.PutUint32(b[17:], castagnoli(0, b[21:]))
+	putTestCRC(b)
 	return b
 }
+
+func putTestCRC(b []byte) { binary.BigEndian.PutUint32(b[17:], castagnoli(0, b[21:])) }
 
 func putTestHeader(b []byte, n int) {
 	be := binary.BigEndian

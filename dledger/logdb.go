@@ -20,6 +20,7 @@ type logDB struct {
 	journal *journal
 	fatal   func(error)
 	metrics *metrics
+	lagRate throttle // of entries that are read for followers behind
 
 	mu sync.RWMutex
 	// mu guards:
@@ -163,7 +164,7 @@ func (d *logDB) IterateEntries(ents []pb.Entry, size, shard, replica, low, high,
 	if s == nil {
 		return d.meta.IterateEntries(ents, size, shard, replica, low, high, maxSize) //nolint:wrapcheck // dragonboat's own error
 	}
-	return s.iterate(ents, size, Index(low), Index(high), maxSize)
+	return s.iterate(ents, size, Index(low), Index(high), maxSize, d.lagRate)
 }
 
 func (d *logDB) ReadRaftState(shard, replica, lastIndex uint64) (raftio.RaftState, error) {

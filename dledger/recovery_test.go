@@ -174,7 +174,7 @@ func TestSave_RemovedRecordsStayRemoved(t *testing.T) {
 			defer r.close() //nolint:errcheck // nothing is promised here
 			s := r.h.db.shards[2]
 			s.stubUntil, s.first = 0, s.file.Index+1
-			ents, _, err := s.iterate(nil, 0, s.first, s.last+1, 0)
+			ents, _, err := s.iterate(nil, 0, s.first, s.last+1, 0, throttle{})
 			if err != nil || s.last != 25 {
 				t.Fatalf("last %d: %v", s.last, err)
 			}

@@ -218,7 +218,7 @@ func (m *modelShard) check(r *rig, spec PartitionSpec, pending *pb.Update) error
 	}
 	s.stubUntil = 0 // read all bytes
 	s.first = s.file.Index + 1
-	ents, _, err := s.iterate(nil, 0, s.first, s.last+1, 1<<62)
+	ents, _, err := s.iterate(nil, 0, s.first, s.last+1, 1<<62, throttle{})
 	if err != nil || uint64(len(ents)) != uint64(s.last-s.file.Index) {
 		return fmt.Errorf("%s-%d: iterate: %w, %d entries", spec.Topic, spec.Partition, err, len(ents))
 	}

@@ -57,28 +57,44 @@ func find(recs []entryRecord, i Index) *entryRecord {
 	return &recs[i-recs[0].index]
 }
 
+// messageBytes is about how much one message to a follower that catches up holds. Raft asks for up to 64 MiB: to read and
+// send so much at once would make everybody else wait.
+const messageBytes = 2 << 20
+
 // iterate returns the entries [low, high) as Raft wants them: all, or up to and including the first that
 // makes size exceed maxSize. Where only the term is wanted (maxSize 0, one entry) no bytes are read.
-func (s *shardLog) iterate(ents []pb.Entry, size uint64, low, high Index, maxSize uint64) ([]pb.Entry, uint64, error) {
+//
+// It may return fewer, by claiming that the last one exceeds maxSize: Raft then drops that one, so its bytes are not read. So
+// one call returns about messageBytes at most, and what the throttle has left, but one entry always.
+func (s *shardLog) iterate(ents []pb.Entry, size uint64, low, high Index, maxSize uint64, t throttle) ([]pb.Entry, uint64, error) {
 	termOnly := maxSize == 0 && high == low+1
 	s.mu.Lock() // recordLocked may load a file
 	defer s.mu.Unlock()
 	if low < s.first {
 		return ents, size, nil
 	}
+	bounded, before, budget := maxSize > messageBytes && maxSize < 1<<62, size, uint64(messageBytes)
+	if bounded {
+		budget = t.left(messageBytes)
+		defer func() { t.take(size - before) }()
+	}
 	for i := low; i < high && i <= s.last; i++ {
 		r, err := s.recordLocked(i)
 		if err != nil {
 			return nil, 0, err
 		}
+		full := bounded && size-before > budget
 		e := pb.Entry{
 			Term: uint64(r.term), Index: uint64(r.index), Type: pb.EncodedEntry,
 			Key: r.key, ClientID: r.client, SeriesID: r.series,
 		}
-		if err := s.fillCommand(&e, r, termOnly); err != nil {
+		if err := s.fillCommand(&e, r, termOnly || full); err != nil {
 			return nil, 0, err
 		}
 		ents = append(ents, e)
+		if full {
+			return ents, maxSize + 1, nil
+		}
 		size += uint64(e.SizeUpperLimit()) //nolint:gosec // sizes are positive
 		if maxSize > 0 && size > maxSize {
 			break

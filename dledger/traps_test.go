@@ -473,7 +473,7 @@ func TestTrap_StubsAreForReplayOnly(t *testing.T) {
 	defer r.close() //nolint:errcheck // nothing is promised here
 	s := r.h.db.shards[2]
 	stubs := func() (n int) {
-		ents, _, err := s.iterate(nil, 0, s.first, s.last+1, 0)
+		ents, _, err := s.iterate(nil, 0, s.first, s.last+1, 0, throttle{})
 		if err != nil {
 			t.Fatal(err)
 		}

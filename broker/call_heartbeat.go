@@ -20,7 +20,13 @@ type heartbeat struct {
 type heartbeatAnswer struct {
 	// Known: it is registered.
 	Known bool `json:"known"`
+	// Fenced: the controller counts it as dead until it says otherwise. The answer is no lease then: a new
+	// generation of what it leads may be on its way.
+	Fenced bool `json:"fenced,omitempty"`
 }
+
+// lease reports whether the answer lets the broker acknowledge on as a leader that may be replaced uncleanly.
+func (a heartbeatAnswer) lease() bool { return a.Known && !a.Fenced }
 
 // unknownTolerated is how many answers in a row may say that the broker is not registered before it registers
 // anew: a controller that has just been elected applies what it has not yet.
@@ -70,7 +76,7 @@ func (b *Broker) hearHeartbeat(_ context.Context, from int32, q *heartbeat) (hea
 		b.pokeController()
 	}
 	br, ok := b.opts.Metadata.Image().Broker(from)
-	return heartbeatAnswer{Known: ok && br.Incarnation == q.Incarnation}, nil
+	return heartbeatAnswer{Known: ok && br.Incarnation == q.Incarnation, Fenced: ok && br.Fenced}, nil
 }
 
 // sendHeartbeats tells the controller that this broker lives, until ctx ends.
@@ -111,7 +117,9 @@ func (b *Broker) sendHeartbeat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.opts.Host.HeardController(sent)
+	if a.lease() {
+		b.opts.Host.HeardController(sent)
+	}
 	if a.Known {
 		b.liveness.lost = 0
 		return nil

@@ -36,3 +36,21 @@ func TestHeartbeat_OnlyTheControllerAnswers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestHeartbeat_NoLeaseForTheFenced: what a fenced broker leads may get a new generation, so that an answer must
+// not let it acknowledge.
+func TestHeartbeat_NoLeaseForTheFenced(t *testing.T) {
+	for a, want := range map[heartbeatAnswer]bool{{Known: true}: true, {}: false, {Known: true, Fenced: true}: false, {Fenced: true}: false} {
+		if a.lease() != want {
+			t.Errorf("%+v", a)
+		}
+	}
+	b := startBroker(t)
+	b.addNodes(t, 2)
+	br, _ := b.host.machine.Image().Broker(2)
+	b.apply(t, &metadata.FenceBrokers{Brokers: []metadata.BrokerEpoch{{Node: 2, Epoch: br.Epoch}}})
+	a, err := b.hearHeartbeat(t.Context(), 2, &heartbeat{Incarnation: "another start: it stays fenced"})
+	if err != nil || a.Known || !a.Fenced {
+		t.Errorf("%+v %v", a, err)
+	}
+}

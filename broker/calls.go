@@ -26,6 +26,7 @@ func (b *Broker) handleCalls() {
 	t.Handle(callHeartbeat, answer(b.hearHeartbeat))
 	t.Handle(callTransfer, answer(b.hearTransfer))
 	t.Handle(callSurvey, answer(b.hearSurvey))
+	t.Handle(callPartitionStatus, answer(b.hearPartitionStatus))
 }
 
 // answer decodes a call's body and encodes its answer.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -119,6 +120,14 @@ func (c *control) decide(ctx context.Context) {
 		own, cancel := context.WithTimeout(ctx, controlTimeout)
 		_, err := c.b.propose(own, command)
 		cancel()
+		var refused *metadata.Error
+		if errors.As(err, &refused) { // overtaken by events, which must not keep the rest from being done
+			c.b.log.Info("command of the controller is refused", "error", refused)
+			continue
+		}
+		if _, unclean := command.(*metadata.NewGeneration); unclean && err == nil {
+			c.b.metrics.uncleanElections.Inc()
+		}
 		if err != nil {
 			c.b.log.Debug("command of the controller", "error", err)
 			break // what follows may build on it

@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// httpServer serves /metrics, /healthz, /readyz and, on loopback, /debug/pprof.
+// httpServer serves /metrics, /healthz, /readyz and, on loopback, /debug/pprof and /admin.
 type httpServer struct {
 	listener net.Listener
 	server   *http.Server
@@ -75,6 +75,7 @@ func (b *Broker) httpHandler() http.Handler {
 	mux.HandleFunc("/debug/pprof/profile", loopbackOnly(pprof.Profile))
 	mux.HandleFunc("/debug/pprof/symbol", loopbackOnly(pprof.Symbol))
 	mux.HandleFunc("/debug/pprof/trace", loopbackOnly(pprof.Trace))
+	b.handleAdmin(mux)
 	return mux
 }
 

@@ -48,7 +48,7 @@ func metricNames() []string {
 		stele_partition_leader_id stele_partition_in_sync_replicas stele_partition_size_bytes
 		stele_cluster_nodes stele_cluster_topics stele_cluster_partitions stele_cluster_offline_partitions
 		stele_replica_partitions stele_replica_under_replicated_partitions stele_replica_under_min_isr_partitions
-		stele_raft_is_leader stele_build_info stele_ready go_goroutines process_open_fds`)
+		stele_raft_is_leader stele_raft_unclean_elections_total stele_build_info stele_ready go_goroutines process_open_fds`)
 }
 
 func TestMetrics_AreThereAndClean(t *testing.T) {

@@ -42,6 +42,8 @@ type metrics struct {
 	sentRecords     *prometheus.CounterVec
 	rejected        *prometheus.CounterVec
 
+	uncleanElections prometheus.Counter
+
 	mu       sync.Mutex
 	software map[clientSoftware]struct{} // mu guards: those with a series
 }
@@ -93,7 +95,11 @@ func newMetrics() *metrics {
 		sentBytes:       counter("topic_sent_bytes_total", "Bytes of record batches sent to consumers.", "topic"),
 		sentRecords:     counter("topic_sent_records_total", "Records in the batches sent to consumers.", "topic"),
 		rejected:        counter("topic_rejected_batches_total", "Record batches refused, by Kafka's code.", "topic", "reason"),
-		software:        map[clientSoftware]struct{}{},
+		uncleanElections: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: metricsPrefix, Name: "raft_unclean_elections_total",
+			Help: "Partitions that this broker, as the controller, let go on from what had survived.",
+		}),
+		software: map[clientSoftware]struct{}{},
 	}
 }
 
@@ -101,7 +107,7 @@ func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.requests, m.errors, m.duration, m.phase, m.requestBytes, m.responseBytes,
 		m.connections, m.opened, m.closed, m.clients,
-		m.receivedBytes, m.receivedRecords, m.sentBytes, m.sentRecords, m.rejected,
+		m.receivedBytes, m.receivedRecords, m.sentBytes, m.sentRecords, m.rejected, m.uncleanElections,
 	}
 }
 

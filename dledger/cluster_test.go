@@ -24,6 +24,8 @@ type testCluster struct {
 	addrs []string
 	hosts []*Host
 	nets  []*testNet
+	// shaped: the nodes' connections can be held and damaged, too.
+	shaped bool
 	// options are applied to each host.
 	options func(*Options)
 	specs   map[ShardID]PartitionSpec
@@ -32,17 +34,22 @@ type testCluster struct {
 // testNet is a node's network, which can be cut.
 type testNet struct {
 	cut   atomic.Bool
+	shape *shape // nil: connections are left as they are
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 }
 
-func (n *testNet) track(c net.Conn) {
+func (n *testNet) track(c net.Conn) net.Conn {
+	if n.shape != nil {
+		c = &shapedConn{Conn: c, shape: n.shape, closed: make(chan struct{})}
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.conns == nil {
 		n.conns = map[net.Conn]struct{}{}
 	}
 	n.conns[c] = struct{}{}
+	return c
 }
 
 func (n *testNet) isolate(on bool) {
@@ -73,8 +80,7 @@ func (l testListener) Accept() (net.Conn, error) {
 			_ = c.Close()
 			continue
 		}
-		l.n.track(c)
-		return c, nil
+		return l.n.track(c), nil
 	}
 }
 
@@ -107,6 +113,9 @@ func (c *testCluster) start(i int) {
 		c.t.Fatal(err)
 	}
 	n := &testNet{}
+	if c.shaped {
+		n.shape = &shape{}
+	}
 	c.nets[i] = n
 	level := slog.LevelError + 4
 	if os.Getenv("STELE_TEST_LOG") != "" {
@@ -120,10 +129,10 @@ func (c *testCluster) start(i int) {
 				return nil, net.ErrClosed
 			}
 			conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
-			if err == nil {
-				n.track(conn)
+			if err != nil {
+				return nil, err
 			}
-			return conn, err
+			return n.track(conn), nil
 		},
 	})
 	tr.SetClusterID("test")

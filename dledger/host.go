@@ -257,7 +257,7 @@ func (h *Host) startNodeHost() error {
 		return err
 	}
 	bridgeLogs(h.logger)
-	tf := &transport.Factory{T: h.transport, Observer: observer{h}, Target: nodeTarget, NodeOf: nodeOf, Behind: h.tellBehind}
+	tf := &transport.Factory{T: h.transport, Observer: observer{h}, Target: nodeTarget, NodeOf: nodeOf, Covers: covers, Behind: h.tellBehind}
 	c := config.NodeHostConfig{
 		NodeHostDir:         h.raftDir(),
 		RTTMillisecond:      tickMillis,

@@ -380,6 +380,9 @@ func TestNetwork_DamagedEntriesComeAgain(t *testing.T) {
 	if !o.Received(int32(lead+1), &m, 0) {
 		t.Fatal("whole entries are refused")
 	}
+	if !covers(&m, &m.Entries[0]) || covers(&pb.Message{ShardID: uint64(MetadataShard)}, &m.Entries[0]) {
+		t.Fatal("the batches' checksums are not counted on, or the metadata's are")
+	}
 	b[len(b)-5] ^= 1
 	if o.Received(int32(lead+1), &m, 0) {
 		t.Fatal("damaged entries are taken")

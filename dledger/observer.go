@@ -86,6 +86,11 @@ func (o observer) Received(node int32, m *pb.Message, stamp int64) bool {
 	return true
 }
 
+// covers reports whether intact will judge an entry by the checksums of its batches.
+func covers(m *pb.Message, e *pb.Entry) bool {
+	return ShardID(m.ShardID) != MetadataShard && e.Type == pb.EncodedEntry && e.ClientID&commandBit == 0 && len(e.Cmd) >= 1+record.HeaderLen
+}
+
 // intact checks the record batches of received entries by their checksums. It cannot tell which entries are void; what
 // is too short for a batch stands for one whose bytes nobody has.
 func intact(entries []pb.Entry) bool {

@@ -27,7 +27,7 @@ func benchPair(b *testing.B, got raftio.MessageHandler) raftio.IConnection {
 		}
 		ts[i] = New(Config{NodeID: int32(i + 1), Listener: l, Logger: slog.New(slog.DiscardHandler)})
 		ts[i].SetClusterID("c")
-		f := &Factory{T: ts[i], Observer: passAll{}, Target: target, NodeOf: nodeOf}
+		f := &Factory{T: ts[i], Observer: passAll{}, Target: target, NodeOf: nodeOf, Covers: func(*pb.Message, *pb.Entry) bool { return true }}
 		handle := got
 		if i == 0 {
 			handle = func(pb.MessageBatch) {}

@@ -33,6 +33,11 @@ const (
 	// for those of a command, which come from a proven member.
 	arrivalStep = 64 << 10
 	commandStep = 1 << 20
+	// flagCovered, in the byte of an entry's type: the frame's checksum covers the first coveredSum bytes of its command
+	// only. A command of no more than coveredMin bytes is covered whole.
+	flagCovered = 0x80
+	coveredSum  = 64
+	coveredMin  = 4 << 10
 	// keptBytes bounds the buffers that are kept for the next frame.
 	keptBytes = 1 << 20
 )
@@ -46,12 +51,16 @@ var errFrame = errors.New("transport: malformed frame")
 type frame struct {
 	head     []byte // begins with room for frameHead
 	payload  [][]byte
-	bytes    int64 // of payload
+	bytes    int64    // of payload
+	summed   [][]byte // what of the payload the checksum covers
 	messages uint32
 	entries  uint32
+	covers   func(*pb.Message, *pb.Entry) bool // see Factory.Covers; may be nil
 }
 
 func (f *frame) size() int64 { return int64(len(f.head)) + f.bytes }
+
+func (f *frame) full() bool { return len(f.head) >= frameHeadBytes || f.size() >= frameBytes }
 
 // add encodes m. The commands of its entries are not copied: they must not change any more.
 func (f *frame) add(m *pb.Message, stamp int64) {
@@ -70,12 +79,16 @@ func (f *frame) add(m *pb.Message, stamp int64) {
 	}
 	for i := range m.Entries {
 		e := &m.Entries[i]
-		head = append(head, byte(e.Type)) //nolint:gosec // four types
+		kind, summed := byte(e.Type), e.Cmd //nolint:gosec // four types
+		if len(e.Cmd) > coveredMin && f.covers != nil && f.covers(m, e) {
+			kind, summed = kind|flagCovered, e.Cmd[:coveredSum]
+		}
+		head = append(head, kind)
 		for _, v := range [...]uint64{e.Term, e.Index, e.Key, e.ClientID, e.SeriesID, e.RespondedTo, uint64(len(e.Cmd))} {
 			head = binary.AppendUvarint(head, v)
 		}
 		if len(e.Cmd) > 0 {
-			f.payload = append(f.payload, e.Cmd)
+			f.payload, f.summed = append(f.payload, e.Cmd), append(f.summed, summed)
 			f.bytes += int64(len(e.Cmd))
 		}
 	}
@@ -92,7 +105,7 @@ func (f *frame) seal() {
 	binary.LittleEndian.PutUint32(h[8:], f.messages)
 	binary.LittleEndian.PutUint32(h[12:], f.entries)
 	sum := crc32.Update(crc32.Checksum(h[:frameHead-4], castagnoli), castagnoli, h[frameHead:])
-	for _, b := range f.payload {
+	for _, b := range f.summed {
 		sum = crc32.Update(sum, castagnoli, b)
 	}
 	binary.LittleEndian.PutUint32(h[frameHead-4:], sum)
@@ -101,12 +114,13 @@ func (f *frame) seal() {
 // clear makes room for other messages, in the same buffers unless they have grown large.
 func (f *frame) clear() {
 	clear(f.payload)
-	*f = frame{head: f.head[:0], payload: f.payload[:0]}
+	clear(f.summed)
+	*f = frame{head: f.head[:0], payload: f.payload[:0], summed: f.summed[:0]}
 	if cap(f.head) > keptBytes {
 		f.head = nil
 	}
 	if cap(f.payload) > keptBytes/16 {
-		f.payload = nil
+		f.payload, f.summed = nil, nil
 	}
 }
 
@@ -122,8 +136,9 @@ type frameReader struct {
 
 // command is one that follows in the payload.
 type command struct {
-	to   *[]byte
-	size int
+	to     *[]byte
+	size   int
+	summed int // so many of its bytes are in the checksum
 }
 
 // next returns the messages of the next frame and the stamps of each. Both are valid until the next call, but the entries
@@ -194,8 +209,8 @@ func (f *frameReader) readCommands(sum uint32) (uint32, error) {
 		if err != nil {
 			return 0, err
 		}
-		sum = crc32.Update(sum, castagnoli, block)
 		for _, c := range todo[:k] {
+			sum = crc32.Update(sum, castagnoli, block[:c.summed])
 			*c.to, block = block[:c.size:c.size], block[c.size:]
 		}
 		todo = todo[k:]
@@ -209,14 +224,15 @@ func (f *frameReader) decode(messages, entries int, payload uint64) error {
 	if entries > 0 {
 		all = make([]pb.Entry, entries)
 	}
+	// forget has cleared what these hold.
+	f.messages, f.stamps = slices.Grow(f.messages, messages)[:messages], slices.Grow(f.stamps, messages)[:messages]
 	d := decoder{b: f.head}
-	for range messages {
-		f.messages, f.stamps = append(f.messages, pb.Message{}), append(f.stamps, 0)
-		m := &f.messages[len(f.messages)-1]
+	for i := range messages {
+		m := &f.messages[i]
 		m.Type, m.Reject = pb.MessageType(d.byte()), d.byte() != 0
 		m.To, m.From, m.ShardID, m.Term, m.LogTerm, m.LogIndex = d.uint(), d.uint(), d.uint(), d.uint(), d.uint(), d.uint()
 		m.Commit, m.Hint, m.HintHigh = d.uint(), d.uint(), d.uint()
-		f.stamps[len(f.stamps)-1] = int64(d.uint()) //nolint:gosec // bits
+		f.stamps[i] = int64(d.uint()) //nolint:gosec // bits
 		n := d.uint()
 		if d.bad || !travels(m.Type) || n > uint64(len(all)) {
 			return fmt.Errorf("%w: a message of type %d with %d entries", errFrame, m.Type, n)
@@ -226,7 +242,8 @@ func (f *frameReader) decode(messages, entries int, payload uint64) error {
 		}
 		for i := range m.Entries {
 			e := &m.Entries[i]
-			e.Type = pb.EntryType(d.byte())
+			kind := d.byte()
+			e.Type = pb.EntryType(kind &^ flagCovered)
 			e.Term, e.Index, e.Key, e.ClientID, e.SeriesID, e.RespondedTo = d.uint(), d.uint(), d.uint(), d.uint(), d.uint(), d.uint()
 			size := d.uint()
 			if d.bad || e.Type > pb.MetadataEntry || size > payload {
@@ -234,7 +251,11 @@ func (f *frameReader) decode(messages, entries int, payload uint64) error {
 			}
 			payload -= size
 			if size > 0 {
-				f.commands = append(f.commands, command{&e.Cmd, int(size)}) //nolint:gosec // bounded by the payload
+				c := command{&e.Cmd, int(size), int(size)} //nolint:gosec // bounded by the payload
+				if kind&flagCovered != 0 {
+					c.summed = min(c.size, coveredSum)
+				}
+				f.commands = append(f.commands, c)
 			}
 		}
 	}

@@ -16,8 +16,9 @@ const (
 	// laneBytesMax bounds the commands that wait in a lane; what comes beyond is dropped, and Raft sends it again. Admission
 	// keeps new records far below; a follower that catches up may reach it.
 	laneBytesMax = 256 << 20
-	// frameBytes is where a frame is full. Only a message that is larger makes a larger one.
-	frameBytes = 1 << 20
+	// frameBytes and frameHeadBytes are where a frame is full. Only a message that is larger makes a larger one.
+	frameBytes     = 256 << 10
+	frameHeadBytes = 32 << 10
 	// writeStep is how much may take writeTimeout to leave.
 	writeStep = 1 << 20
 
@@ -86,12 +87,15 @@ func (l *lane) addLocked(m *pb.Message, stamp int64) {
 		return
 	}
 	n := len(l.frames)
-	if n == 0 || l.frames[n-1].size() >= frameBytes {
+	if n == 0 || l.frames[n-1].full() {
 		l.frames = append(l.frames, l.spare)
 		l.spare = frame{}
 		n++
 	}
 	f := &l.frames[n-1]
+	if side := l.peer.t.raft.Load(); side != nil {
+		f.covers = side.covers
+	}
 	before := f.size()
 	f.add(m, stamp)
 	l.bytes += f.size() - before

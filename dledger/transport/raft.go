@@ -41,6 +41,7 @@ type raftSide struct {
 	messages   raftio.MessageHandler
 	chunks     raftio.ChunkHandler
 	observer   Observer
+	covers     func(*pb.Message, *pb.Entry) bool
 
 	mu     sync.RWMutex // held for reading while a handler runs
 	closed bool         // mu guards
@@ -56,13 +57,16 @@ type Factory struct {
 	// Behind is called for each chunk of a snapshot that is to go to a node; where it returns true the chunk has been dealt
 	// with and is not sent. It may block. nil: all are sent.
 	Behind func(node int32, c *pb.Chunk) bool
+	// Covers reports whether the observer of the other side will find any damage to an entry's command beyond its first
+	// 64 bytes, so that the transport need not. It must not block. nil: of none.
+	Covers func(m *pb.Message, e *pb.Entry) bool
 }
 
 var _ config.TransportFactory = (*Factory)(nil)
 
 // Create implements config.TransportFactory.
 func (f *Factory) Create(c config.NodeHostConfig, h raftio.MessageHandler, ch raftio.ChunkHandler) raftio.ITransport {
-	return &raftTransport{f, &raftSide{deployment: c.GetDeploymentID(), source: f.Target, messages: h, chunks: ch, observer: f.Observer}}
+	return &raftTransport{f, &raftSide{deployment: c.GetDeploymentID(), source: f.Target, messages: h, chunks: ch, observer: f.Observer, covers: f.Covers}}
 }
 
 // Validate implements config.TransportFactory.

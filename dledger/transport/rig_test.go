@@ -90,6 +90,7 @@ func (n *rigNode) startRaft() {
 		T: n.Transport, Observer: n, Target: func(node int32) string { return fmt.Sprint(node) },
 		NodeOf: func(s string) (node int32, ok bool) { _, err := fmt.Sscan(s, &node); return node, err == nil },
 	}
+	f.Covers = func(_ *pb.Message, e *pb.Entry) bool { return e.ClientID%2 == 0 }
 	n.end = f.Create(config.NodeHostConfig{}, n.take, n.takeChunk)
 	if err := n.end.Start(); err != nil {
 		n.tb.Fatal(err)

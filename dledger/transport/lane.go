@@ -17,10 +17,10 @@ const (
 	// keeps new records far below; a follower that catches up may reach it.
 	laneBytesMax = 256 << 20
 	// frameBytes and frameHeadBytes are where a frame is full. Only a message that is larger makes a larger one.
-	frameBytes     = 256 << 10
+	frameBytes     = 1 << 20
 	frameHeadBytes = 32 << 10
 	// writeStep is how much may take writeTimeout to leave.
-	writeStep = 1 << 20
+	writeStep = 4 << 20
 
 	// An attempt to connect costs next to nothing where somebody refuses it, and lasts where nobody answers: it is repeated
 	// soon. One that was refused with a reason is not.

@@ -27,8 +27,11 @@ func TestIncrementalAlterConfigs(t *testing.T) {
 	)
 	b := startBroker(t, func(o *Options) {
 		o.Config.Settings = []Setting{
-			{Name: "log.retention.ms", Type: TypeLong, Dynamic: true}, {Name: "min.insync.replicas", Type: TypeInt, Dynamic: true},
-			{Name: "log.dirs", Type: TypeString, Value: "/x"}, {Name: "flag", Type: TypeBoolean, Dynamic: true}, {Name: "number", Type: TypeInt, Dynamic: true},
+			{Name: "log.retention.ms", Type: TypeLong, Dynamic: true},
+			{Name: "min.insync.replicas", Type: TypeInt, Dynamic: true},
+			{Name: "log.dirs", Type: TypeString, Value: "/x"},
+			{Name: "flag", Type: TypeBoolean, Dynamic: true},
+			{Name: "number", Type: TypeInt, Dynamic: true},
 		}
 	})
 	c := b.dial(t)

@@ -211,6 +211,7 @@ func (h *Host) open() error {
 	if h.lostCache {
 		h.tasks.Go(h.consult)
 	}
+	h.tasks.Go(h.standIn)
 	h.transport.Handle(callQuarantine, h.answerQuarantine)
 	h.handleCatchUp()
 	return h.startMetadata()

@@ -26,7 +26,8 @@ type logDB struct {
 	// mu guards:
 	shards map[ShardID]*shardLog
 
-	steps [execShards + 1]stepState // one per worker: reused between calls
+	steps  [execShards + 1]stepState // one per worker: reused between calls
+	stalls stalls
 }
 
 // stepState is a step worker's scratch space.

@@ -12,7 +12,9 @@ import (
 func (d *logDB) SaveRaftState(updates []pb.Update, worker uint64) error {
 	st := &d.steps[worker%uint64(len(d.steps))]
 	st.saves, st.meta = st.saves[:0], st.meta[:0]
+	d.stalls.begin(worker)
 	err := d.save(updates, st, worker)
+	d.stalls.end(worker)
 	if err != nil {
 		// Returning would let dragonboat acknowledge what is not there; its own way is to panic. The process ends; whatever
 		// has failed, the other shards save nothing more either.
@@ -36,6 +38,7 @@ func (d *logDB) save(updates []pb.Update, st *stepState, worker uint64) error {
 			st.meta = append(st.meta, updates[i])
 			continue
 		}
+		s.worker.Store(worker)
 		sv, err := d.prepare(s, &updates[i])
 		if err != nil {
 			return err

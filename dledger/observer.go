@@ -59,6 +59,7 @@ func (o observer) Received(node int32, m *pb.Message, stamp int64) bool {
 		return false
 	case pb.Heartbeat:
 		p.heardLeader(ReplicaID(m.From), stamp)
+		o.h.answerFor(p, node, m)
 		// A replica that has lost its tail would panic on a commit index behind its end.
 		m.Commit = min(m.Commit, uint64(p.shard.lastIndex()))
 	case pb.HeartbeatResp:

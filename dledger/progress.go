@@ -44,6 +44,8 @@ type progress struct {
 	leader  ReplicaID
 	stamp   int64 // of its newest heartbeat
 	heardAt int64
+
+	beat int64 // when others last stood in for a heartbeat
 }
 
 // lead begins a term as its leader.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
@@ -47,6 +48,7 @@ type shardLog struct {
 	logger     *slog.Logger
 	log        *openLog
 	durability
+	worker atomic.Uint64 // the step worker that saves it; 0 = none has yet
 
 	mu sync.RWMutex
 	// mu guards:

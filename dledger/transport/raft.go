@@ -172,6 +172,16 @@ func (t *Transport) connected(node int32) {
 	}
 }
 
+// SendControl sends a message to a node in the control lane, past Raft, with a stamp of the caller's. It is dropped while the
+// node cannot be reached.
+func (t *Transport) SendControl(node int32, m pb.Message, stamp int64) {
+	p, err := t.peer(node)
+	if err != nil {
+		return
+	}
+	p.control.send([]pb.Message{m}, []posting{{p.control, stamp}})
+}
+
 // Deliver hands messages to Raft as if they had come from outside.
 func (t *Transport) Deliver(ms ...pb.Message) {
 	if side := t.raft.Load(); side != nil {

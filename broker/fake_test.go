@@ -170,6 +170,8 @@ type fakeLog struct {
 
 	mu        sync.Mutex
 	inLease   bool
+	follows   bool
+	lags      map[int32]int64
 	members   []dledger.Member
 	status    dledger.RaftStatus
 	changes   []string // of the membership, in words
@@ -276,6 +278,12 @@ func (l *fakeLog) InLease() bool {
 	return l.inLease && l.leader.IsLeader
 }
 
+func (l *fakeLog) Follows() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.follows && !l.leader.IsLeader
+}
+
 func (l *fakeLog) Members() []dledger.Member {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -296,7 +304,11 @@ func (l *fakeLog) Survey() (record.LeaderEpoch, record.Offset) {
 
 func (l *fakeLog) HoldAcknowledgements(d time.Duration) { l.set(func() { l.heldFor = d }) }
 
-func (l *fakeLog) Lags() map[int32]int64 { return nil }
+func (l *fakeLog) Lags() map[int32]int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lags
+}
 
 // change carries out a change of the membership unless told to fail.
 func (l *fakeLog) change(words string, f func()) error {

@@ -73,6 +73,7 @@ func (r *fetchResult) partition(committed bool) protocol.FetchPartition {
 	if r.code == protocol.UnknownTopicOrPartition || r.code == protocol.UnknownTopicID {
 		p.AbortedTransactions = []protocol.AbortedTransaction{} // as Kafka, which has null elsewhere
 	}
+	p.PreferredReadReplica = r.preferred
 	if r.diverging {
 		p.DivergingEpoch = &protocol.EpochEndOffset{Epoch: r.divergedEpoch, EndOffset: r.divergedEnd}
 	}

@@ -238,7 +238,7 @@ func (s *fetchSession) settle(results []fetchResult, full bool) {
 		}
 		p := e.Value.(*sessionPartition) //nolint:errcheck,forcetypeassert,revive // the list holds nothing else
 		hw, start := int64(r.offsets.HighWatermark), int64(r.offsets.LogStart)
-		news := full || len(r.data) > 0 || r.code != protocol.None || r.diverging || hw != p.highWatermark || start != p.logStart
+		news := full || len(r.data) > 0 || r.code != protocol.None || r.diverging || r.preferred >= 0 || hw != p.highWatermark || start != p.logStart
 		r.omit = !news
 		p.highWatermark, p.logStart = hw, start
 		if r.code != protocol.None {

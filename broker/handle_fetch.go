@@ -19,12 +19,17 @@ import (
 // the partitions, not by a timer. The first batch comes even if it is larger than every limit (KIP-74),
 // so that a client always gets on.
 //
+// Consumers may read from followers, up to their high watermark (KIP-392): from v11 on; who names a rack is sent to
+// a replica in it.
+//
+// A leader says where its log ends only while nobody else can lead: one that was paused waits for the others' word.
+//
 // Version notes: v7 sessions (KIP-227); v9 the client's leader epoch is checked; v12 a diverging epoch is
 // answered instead of records; v13 topic ids; v16 the leader and its address on NOT_LEADER_OR_FOLLOWER
 // and FENCED_LEADER_EPOCH (KIP-951).
 //
 // Not implemented: aborted transactions, an empty list; fetches of other brokers: a replica id is taken
-// for a consumer's.
+// for a consumer's. Brokers replicate by Raft.
 
 // fetchResult is one partition's part of an answer.
 type fetchResult struct {
@@ -43,6 +48,11 @@ type fetchResult struct {
 	divergedEpoch record.LeaderEpoch
 	divergedEnd   record.Offset
 	omit          bool // nothing new for the session
+
+	// follower: this node does not lead, and serves up to its high watermark.
+	follower bool
+	// preferred is the node to read from instead, -1: none.
+	preferred int32
 }
 
 // fetchCall is one Fetch being answered.
@@ -118,7 +128,7 @@ func newFetchCall(c *conn, s *slot, req *kmsg.FetchRequest, wants []fetchWant) *
 	image := c.b.opts.Metadata.Image()
 	f.results = make([]fetchResult, len(wants))
 	for i := range wants {
-		f.results[i].want = wants[i]
+		f.results[i].want, f.results[i].preferred = wants[i], -1
 		f.find(image, &f.results[i])
 	}
 	return f
@@ -141,13 +151,62 @@ func (f *fetchCall) find(image *metadata.Image, r *fetchResult) {
 	}
 	l, code := f.c.b.lead(t, w.key.index, w.currentEpoch)
 	r.leader = l.leader
+	if code == protocol.NotLeaderOrFollower && f.req.Version >= 11 && l.log != nil && l.log.Follows() {
+		r.follower, code = true, protocol.None
+		r.leader = l.log.Leadership()
+	}
 	if code != protocol.None {
 		f.fail(r, code)
 		return
 	}
 	r.topic, r.log, r.next = l.partition.topic, l.log, record.Offset(w.offset)
+	if r.follower && !f.reaches(r) {
+		return
+	}
 	if f.req.Version >= 12 && w.lastFetchedEpoch >= 0 {
 		f.checkDivergence(r)
+	}
+	if !r.follower && r.code == protocol.None && !r.diverging {
+		f.prefer(image, r)
+	}
+}
+
+// reaches checks that a follower has what is asked for.
+func (f *fetchCall) reaches(r *fetchResult) bool {
+	o := r.log.Offsets()
+	switch {
+	case r.next > o.LogEnd || r.next < o.LogStart:
+		f.fail(r, protocol.OffsetOutOfRange)
+	case r.next > o.HighWatermark:
+		f.fail(r, protocol.OffsetNotAvailable)
+	default:
+		return true
+	}
+	return false
+}
+
+// prefer sends a client that has named its rack to a replica in it: the one in sync that is furthest.
+func (f *fetchCall) prefer(image *metadata.Image, r *fetchResult) {
+	rack := f.req.Rack
+	if rack == "" || f.req.Version < 11 || !f.c.b.opts.Config.ReadFromRack || rack == f.c.b.opts.Config.Rack || len(r.leader.ISR) < 2 {
+		return
+	}
+	best, bestLag := int32(-1), int64(0)
+	lags := r.log.Lags()
+	end := r.log.Offsets().LogEnd
+	for _, node := range r.leader.ISR {
+		br, ok := image.Broker(node)
+		lag, known := lags[node]
+		if !ok || br.Fenced || br.Rack != rack || !known || end-record.Offset(lag) < r.next {
+			continue
+		}
+		if best < 0 || lag < bestLag {
+			best, bestLag = node, lag
+		}
+	}
+	if best >= 0 {
+		r.preferred, r.offsets = best, r.log.Offsets()
+		f.settled = true
 	}
 }
 
@@ -175,6 +234,7 @@ func (f *fetchCall) fail(r *fetchResult, code protocol.Code) {
 
 // run reads until there is enough, and waits for more as long as the client wants.
 func (f *fetchCall) run() {
+	defer f.confirmLeases()
 	f.readAll(false)
 	wait := time.Duration(f.req.MaxWaitMillis) * time.Millisecond
 	if f.enough() || wait <= 0 || len(f.results) == 0 && f.req.SessionEpoch <= 0 {
@@ -211,18 +271,34 @@ func (f *fetchCall) run() {
 	}
 }
 
+// confirmLeases makes sure that where nothing is answered of a partition that this node leads, there is nothing.
+func (f *fetchCall) confirmLeases() {
+	until := time.Now().Add(leaseWait)
+	for i := range f.results {
+		r := &f.results[i]
+		if r.code != protocol.None || r.log == nil || r.follower || r.diverging || r.preferred >= 0 || len(r.data) > 0 {
+			continue
+		}
+		now := r.log.Leadership()
+		if !now.IsLeader || now.Epoch != r.leader.Epoch || !awaitLease(f.c.ctx, r.log, until) {
+			r.leader = r.log.Leadership()
+			f.fail(r, protocol.NotLeaderOrFollower)
+		}
+	}
+}
+
 func (f *fetchCall) enough() bool { return f.settled || f.bytes >= f.minBytes }
 
 // readAll reads what is there of every partition. With again, leadership may have changed meanwhile.
 func (f *fetchCall) readAll(again bool) {
 	for i := range f.results {
 		r := &f.results[i]
-		if r.code != protocol.None || r.diverging || r.log == nil {
+		if r.code != protocol.None || r.diverging || r.log == nil || r.preferred >= 0 {
 			continue
 		}
 		if again {
 			now := r.log.Leadership()
-			if !now.IsLeader || now.Epoch != r.leader.Epoch {
+			if now.IsLeader == r.follower || now.Epoch != r.leader.Epoch || r.follower && !r.log.Follows() {
 				r.leader = now
 				f.bytes -= len(r.data)
 				f.fail(r, protocol.NotLeaderOrFollower)

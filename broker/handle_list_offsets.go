@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"time"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/stelemq/stele/dledger"
@@ -33,6 +35,7 @@ const (
 func (k *call) listOffsets(req *kmsg.ListOffsetsRequest) kmsg.Response {
 	resp := kmsg.NewPtrListOffsetsResponse()
 	duplicates := duplicatedPartitions(req)
+	until := time.Now().Add(leaseWait)
 	image := k.b.opts.Metadata.Image()
 	for i := range req.Topics {
 		rt := &req.Topics[i]
@@ -51,7 +54,7 @@ func (k *call) listOffsets(req *kmsg.ListOffsetsRequest) kmsg.Response {
 			if pcode == protocol.None {
 				var l leading
 				if l, pcode = k.b.lead(t, rp.Partition, rp.CurrentLeaderEpoch); pcode == protocol.None {
-					pcode = k.listOffset(l, rp.Timestamp, req.IsolationLevel == 1, &r)
+					pcode = k.listOffset(l, until, rp.Timestamp, req.IsolationLevel == 1, &r)
 				}
 			}
 			if pcode != protocol.None {
@@ -92,9 +95,12 @@ func duplicatedPartitions(req *kmsg.ListOffsetsRequest) map[topicPartition]bool 
 }
 
 // listOffset looks one time up and fills r.
-func (k *call) listOffset(l leading, timestamp int64, committed bool, r *kmsg.ListOffsetsResponseTopicPartition) protocol.Code {
+func (k *call) listOffset(l leading, until time.Time, timestamp int64, committed bool, r *kmsg.ListOffsetsResponseTopicPartition) protocol.Code {
 	if timestamp < timeLatest && !k.knownTime(timestamp) {
 		return protocol.UnsupportedVersion
+	}
+	if timestamp != timeEarliest && timestamp != timeEarliestLocal && !awaitLease(k.ctx, l.log, until) {
+		return protocol.NotLeaderOrFollower
 	}
 	offsets := l.log.Offsets()
 	bound := offsets.HighWatermark

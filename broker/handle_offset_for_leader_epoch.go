@@ -1,8 +1,11 @@
 package broker
 
 import (
+	"time"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/stelemq/stele/dledger"
 	"github.com/stelemq/stele/protocol"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -17,6 +20,7 @@ import (
 func (k *call) offsetForLeaderEpoch(req *kmsg.OffsetForLeaderEpochRequest) kmsg.Response {
 	resp := kmsg.NewPtrOffsetForLeaderEpochResponse()
 	image := k.b.opts.Metadata.Image()
+	until := time.Now().Add(leaseWait)
 	for i := range req.Topics {
 		rt := &req.Topics[i]
 		t, code := k.b.topicNamed(image, rt.Topic)
@@ -30,7 +34,7 @@ func (k *call) offsetForLeaderEpoch(req *kmsg.OffsetForLeaderEpochRequest) kmsg.
 			if pcode == protocol.None {
 				var l leading
 				if l, pcode = k.b.lead(t, rp.Partition, rp.CurrentLeaderEpoch); pcode == protocol.None {
-					epoch, end, err := endOfEpoch(l, rp.LeaderEpoch)
+					epoch, end, err := k.endOfEpoch(l, rp.LeaderEpoch, until)
 					if pcode = k.b.logCode(err); pcode == protocol.None {
 						r.LeaderEpoch, r.EndOffset = int32(epoch), int64(end)
 					}
@@ -46,9 +50,12 @@ func (k *call) offsetForLeaderEpoch(req *kmsg.OffsetForLeaderEpochRequest) kmsg.
 	return resp
 }
 
-func endOfEpoch(l leading, epoch int32) (record.LeaderEpoch, record.Offset, error) {
+func (k *call) endOfEpoch(l leading, epoch int32, until time.Time) (record.LeaderEpoch, record.Offset, error) {
 	if epoch < 0 || epoch > int32(l.leader.Epoch) {
 		return record.NoEpoch, record.NoOffset, nil
+	}
+	if !awaitLease(k.ctx, l.log, until) {
+		return record.NoEpoch, record.NoOffset, dledger.ErrNotLeader
 	}
 	return l.log.EndOffsetForEpoch(record.LeaderEpoch(epoch)) //nolint:wrapcheck // translated to a code by the caller
 }

@@ -80,6 +80,8 @@ type LogState interface {
 	Leadership() dledger.Leadership
 	// InLease reports whether this replica leads and nobody else can at this moment.
 	InLease() bool
+	// Follows reports whether this replica may serve readers although it does not lead.
+	Follows() bool
 	// Subscribe sends on ch, without blocking, when the high watermark, the log start or the
 	// leadership changes, until cancel is called.
 	Subscribe(ch chan<- struct{}) (cancel func())

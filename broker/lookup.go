@@ -1,6 +1,9 @@
 package broker
 
 import (
+	"context"
+	"time"
+
 	"github.com/stelemq/stele/broker/metadata"
 	"github.com/stelemq/stele/dledger"
 	"github.com/stelemq/stele/protocol"
@@ -73,4 +76,31 @@ func checkEpoch(client int32, ours record.LeaderEpoch) protocol.Code {
 		return protocol.FencedLeaderEpoch
 	}
 	return protocol.UnknownLeaderEpoch
+}
+
+const (
+	// leaseWait bounds how long a leader waits to know that nobody else leads, before it says where its log ends.
+	leaseWait = time.Second
+	leasePoll = 5 * time.Millisecond
+)
+
+// awaitLease waits until nobody else can lead the partition. A leader that was paused must not tell an old high
+// watermark while another one has gone on. False: it is not known, or this node leads no more.
+func awaitLease(ctx context.Context, l PartitionLog, until time.Time) bool {
+	if l.InLease() {
+		return true
+	}
+	tick := time.NewTicker(leasePoll)
+	defer tick.Stop()
+	for l.Leadership().IsLeader && time.Now().Before(until) {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+		if l.InLease() {
+			return true
+		}
+	}
+	return false
 }

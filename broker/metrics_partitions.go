@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/stelemq/stele/broker/metadata"
 )
 
 // partitionCollector reads the state of the cluster and of the partitions here when Prometheus asks.
@@ -16,6 +18,7 @@ type partitionCollector struct {
 	start, end, hw, leader, isr, size      *prometheus.Desc
 	nodes, topics, partitions, offline     *prometheus.Desc
 	replicas, underReplicated, underMinISR *prometheus.Desc
+	maxLag, rtt, transportErrors           *prometheus.Desc
 	metaLeader, build, ready               *prometheus.Desc
 }
 
@@ -31,13 +34,16 @@ func newPartitionCollector(b *Broker) *partitionCollector {
 		leader:          d("partition_leader_id", "Node that leads the partition.", "topic", "partition"),
 		isr:             d("partition_in_sync_replicas", "Replicas that are in sync.", "topic", "partition"),
 		size:            d("partition_size_bytes", "Bytes stored by the leader.", "topic", "partition"),
-		nodes:           d("cluster_nodes", "Registered brokers.", "state"),
+		nodes:           d("cluster_nodes", "Registered brokers: alive, fenced, draining or decommissioning.", "state"),
 		topics:          d("cluster_topics", "Topics in the cluster."),
 		partitions:      d("cluster_partitions", "Partitions in the cluster."),
-		offline:         d("cluster_offline_partitions", "Partitions of which this broker has a replica and knows no leader."),
+		offline:         d("cluster_offline_partitions", "Partitions of the cluster of which this broker knows no leader that is alive; brokers agree but for delays."),
 		replicas:        d("replica_partitions", "Replicas on this broker.", "role"),
 		underReplicated: d("replica_under_replicated_partitions", "Partitions led here with fewer in-sync replicas than replicas."),
 		underMinISR:     d("replica_under_min_isr_partitions", "Partitions led here with fewer in-sync replicas than min.insync.replicas."),
+		maxLag:          d("replica_max_lag_records", "Records that a broker's replica lacks at most, over the partitions led here.", "peer"),
+		rtt:             d("raft_peer_rtt_seconds", "Round trip of heartbeats to another broker, smoothed.", "peer"),
+		transportErrors: d("raft_transport_errors_total", "Connections to another broker that broke or could not be made.", "peer"),
 		metaLeader:      d("raft_is_leader", "1 where this broker leads the group.", "group"),
 		build:           d("build_info", "Always 1; the program's version.", "version", "revision", "goversion"),
 		ready:           d("ready", "1 when /readyz says so."),
@@ -48,13 +54,17 @@ func newPartitionCollector(b *Broker) *partitionCollector {
 func (c *partitionCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.start, c.end, c.hw, c.leader, c.isr, c.size, c.nodes, c.topics, c.partitions, c.offline,
-		c.replicas, c.underReplicated, c.underMinISR, c.metaLeader, c.build, c.ready,
+		c.replicas, c.underReplicated, c.underMinISR, c.maxLag, c.rtt, c.transportErrors, c.metaLeader, c.build, c.ready,
 	} {
 		ch <- d
 	}
 }
 
-type partitionCounts struct{ leaders, followers, offline, underReplicated, underMinISR int }
+type partitionCounts struct {
+	leaders, followers, underReplicated, underMinISR int
+
+	lags map[int32]int64
+}
 
 // Collect implements prometheus.Collector.
 func (c *partitionCollector) Collect(ch chan<- prometheus.Metric) {
@@ -62,16 +72,16 @@ func (c *partitionCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	image := c.b.opts.Metadata.Image()
-	live := image.LiveBrokers()
-	gauge(c.nodes, float64(live), "alive")
-	gauge(c.nodes, float64(len(image.Brokers())-live), "fenced")
+	for state, n := range nodeStates(image) {
+		gauge(c.nodes, float64(n), state)
+	}
 	gauge(c.topics, float64(image.TopicCount()))
 	gauge(c.partitions, float64(image.PartitionCount()))
 	gauge(c.metaLeader, truth(c.b.opts.Host.IsController()), "meta")
 	gauge(c.build, 1, c.b.opts.Version, c.b.opts.Revision, runtime.Version())
 	gauge(c.ready, truth(c.b.readiness().ready()))
 
-	var n partitionCounts
+	n := partitionCounts{lags: map[int32]int64{}}
 	detail := image.PartitionCount() <= c.b.opts.Config.PartitionMetricsMax
 	for _, t := range c.b.partitions.snapshot() {
 		for _, p := range *t.partitions.Load() {
@@ -80,18 +90,62 @@ func (c *partitionCollector) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	}
-	gauge(c.offline, float64(n.offline))
+	gauge(c.offline, float64(c.b.offlinePartitions(image)))
+	c.collectPeers(&n, gauge, ch)
 	gauge(c.replicas, float64(n.leaders), "leader")
 	gauge(c.replicas, float64(n.followers), "follower")
 	gauge(c.underReplicated, float64(n.underReplicated))
 	gauge(c.underMinISR, float64(n.underMinISR))
 }
 
+// nodeStates counts the brokers, each in one state.
+func nodeStates(image *metadata.Image) map[string]int {
+	states := map[string]int{"alive": 0, "fenced": 0, "draining": 0, "decommissioning": 0}
+	for _, br := range image.Brokers() {
+		switch {
+		case br.Fenced:
+			states["fenced"]++
+		case br.State != metadata.NodeActive:
+			states[string(br.State)]++
+		default:
+			states["alive"]++
+		}
+	}
+	return states
+}
+
+// offlinePartitions counts those that nobody leads, by the newest that is known here.
+func (b *Broker) offlinePartitions(image *metadata.Image) int {
+	n := 0
+	for t := range image.Topics() {
+		local := b.partitions.topic(t.ID)
+		for i := range t.Partitions {
+			if b.standing(image, local, t, int32(i)).leader < 0 { //nolint:gosec // bounded by the metadata
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// collectPeers tells how it stands with the other brokers.
+func (c *partitionCollector) collectPeers(n *partitionCounts, gauge func(*prometheus.Desc, float64, ...string), ch chan<- prometheus.Metric) {
+	for node, lag := range n.lags {
+		gauge(c.maxLag, float64(lag), strconv.Itoa(int(node)))
+	}
+	for node, rtt := range c.b.opts.Host.PeerRTT() {
+		gauge(c.rtt, rtt.Seconds(), strconv.Itoa(int(node)))
+	}
+	if c.b.opts.Transport == nil {
+		return
+	}
+	for _, p := range c.b.opts.Transport.Peers() {
+		ch <- prometheus.MustNewConstMetric(c.transportErrors, prometheus.CounterValue, float64(p.Errors), strconv.Itoa(int(p.Node)))
+	}
+}
+
 func (c *partitionCollector) collectPartition(p *partition, n *partitionCounts, detail bool, gauge func(*prometheus.Desc, float64, ...string)) {
 	l := p.leadership()
-	if l.Leader < 0 {
-		n.offline++
-	}
 	if !l.IsLeader {
 		n.followers++
 		return
@@ -104,7 +158,15 @@ func (c *partitionCollector) collectPartition(p *partition, n *partitionCounts, 
 		n.underMinISR++
 	}
 	log := p.open()
-	if !detail || log == nil {
+	if log == nil {
+		return
+	}
+	if len(l.Voters)+len(l.Learners) > 1 {
+		for node, lag := range log.Lags() {
+			n.lags[node] = max(n.lags[node], lag)
+		}
+	}
+	if !detail {
 		return
 	}
 	o := log.Offsets()

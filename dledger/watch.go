@@ -1,6 +1,10 @@
 package dledger
 
-import "github.com/stelemq/stele/protocol/record"
+import (
+	"time"
+
+	"github.com/stelemq/stele/protocol/record"
+)
 
 // Member is a replica of a partition by Raft's word.
 type Member struct {
@@ -17,6 +21,24 @@ func (p *Partition) Members() []Member {
 		out[i] = Member{m.replica, m.node, m.voter}
 	}
 	return out
+}
+
+// followerQuiet is how long a replica that has not heard its leader still serves readers.
+const followerQuiet = time.Second
+
+// Follows reports whether this replica may serve readers up to its high watermark although it does not lead: its leader has
+// been heard a moment ago, and a commit of its term has, so that the high watermark is no older than the term.
+func (p *Partition) Follows() bool {
+	g := &p.progress
+	g.mu.Lock()
+	heard := g.heardAt
+	g.mu.Unlock()
+	if heard == 0 || monotonic()-heard > int64(followerQuiet) {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.closed && p.raftLeader != 0 && p.raftLeader != p.shard.key.replica && p.noop == p.term && p.term > 0
 }
 
 // Lags returns how many offsets each other replica lacks, by node, where that is known; nil where this replica does not lead.

@@ -3,10 +3,13 @@ package brokertest_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -226,4 +229,129 @@ func TestCluster_AReassignmentIsCarriedOut(t *testing.T) {
 		return errors.Is(err, os.ErrNotExist)
 	})
 	dialAddress(t, c.Addresses()[describe(one, "t").Partitions[0].Leader-1]).want(-1, 1, protocol.None, 20)
+}
+
+func fetchFrom(p *producer, topic string, offset int64) kmsg.FetchResponseTopicPartition {
+	p.t.Helper()
+	req := kmsg.NewPtrFetchRequest()
+	req.Version, req.MaxWaitMillis, req.MaxBytes = 11, 50, 1<<20
+	part := kmsg.NewFetchRequestTopicPartition()
+	part.FetchOffset, part.PartitionMaxBytes, part.CurrentLeaderEpoch = offset, 1<<20, -1
+	req.Topics = []kmsg.FetchRequestTopic{{Topic: topic, Partitions: []kmsg.FetchRequestTopicPartition{part}}}
+	resp := kmsg.NewPtrFetchResponse()
+	p.ask(req, resp)
+	return resp.Topics[0].Partitions[0]
+}
+
+func latest(p *producer, topic string) (protocol.Code, int64) {
+	p.t.Helper()
+	part := kmsg.NewListOffsetsRequestTopicPartition()
+	part.Timestamp, part.CurrentLeaderEpoch = -1, -1
+	resp := kmsg.NewPtrListOffsetsResponse()
+	p.ask(&kmsg.ListOffsetsRequest{Version: 4, ReplicaID: -1, Topics: []kmsg.ListOffsetsRequestTopic{
+		{Topic: topic, Partitions: []kmsg.ListOffsetsRequestTopicPartition{part}},
+	}}, resp)
+	r := resp.Topics[0].Partitions[0]
+	return protocol.Code(r.ErrorCode), r.Offset
+}
+
+func TestCluster_FollowersServeWhatIsCommitted(t *testing.T) {
+	c := brokertest.StartCluster(t, 3, brokertest.Options{})
+	createTopic(t, dialAddress(t, c.Addresses()[0]), "t", 1, 3)
+	leader := describe(dialAddress(t, c.Addresses()[0]), "t").Partitions[0].Leader
+	dialAddress(t, c.Addresses()[leader-1]).want(-1, 3, protocol.None, 0)
+	for node := int32(1); node <= 3; node++ {
+		p := dialAddress(t, c.Addresses()[node-1])
+		eventually(t, fmt.Sprintf("node %d serves the records", node), func() bool {
+			r := fetchFrom(p, "t", 0)
+			return r.ErrorCode == 0 && len(r.RecordBatches) > 0 && r.HighWatermark == 3
+		})
+	}
+}
+
+func TestCluster_ACutOffLeaderSaysNothingOfTheEnd(t *testing.T) {
+	c := brokertest.StartCluster(t, 3, brokertest.Options{})
+	createTopic(t, dialAddress(t, c.Addresses()[0]), "t", 1, 3)
+	old := describe(dialAddress(t, c.Addresses()[0]), "t").Partitions[0].Leader
+	p := dialAddress(t, c.Addresses()[old-1])
+	p.want(-1, 1, protocol.None, 0)
+	if code, end := latest(p, "t"); code != 0 || end != 1 {
+		t.Fatalf("%v %d", code, end)
+	}
+	c.Isolate(old, true)
+	// At once: it still believes that it leads.
+	for range 20 {
+		if code, end := latest(p, "t"); code == 0 && end != 1 {
+			t.Fatalf("%d", end)
+		}
+	}
+	other := dialAddress(t, c.Addresses()[old%3])
+	var next int32
+	eventually(t, "another leads", func() bool {
+		next = describe(other, "t").Partitions[0].Leader
+		return next > 0 && next != old
+	})
+	dialAddress(t, c.Addresses()[next-1]).want(-1, 1, protocol.None, 1)
+	if code, end := latest(p, "t"); code == 0 {
+		t.Errorf("an old leader tells an old end, %d", end)
+	}
+	if r := fetchFrom(p, "t", 1); r.ErrorCode == 0 && r.HighWatermark < 2 {
+		t.Errorf("an old leader answers at the end of its log: %+v", r)
+	}
+	c.Isolate(old, false)
+	eventually(t, "it follows and knows the end", func() bool {
+		r := fetchFrom(p, "t", 1)
+		return r.ErrorCode == 0 && r.HighWatermark == 2
+	})
+}
+
+func scrape(t *testing.T, b *brokertest.Broker) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+b.HTTPAddr().String()+"/metrics", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := k.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func TestCluster_Metrics(t *testing.T) {
+	c := brokertest.StartCluster(t, 3, brokertest.Options{Config: func(o *broker.Config) { o.HTTPListen = "127.0.0.1:0" }})
+	createTopic(t, dialAddress(t, c.Addresses()[0]), "t", 2, 3)
+	leader := describe(dialAddress(t, c.Addresses()[0]), "t").Partitions[0].Leader
+	other, third := leader%3+1, (leader+1)%3+1
+	for _, line := range []string{
+		`stele_cluster_nodes{state="alive"} 3`, `stele_cluster_nodes{state="fenced"} 0`, `stele_cluster_topics 1`, `stele_cluster_partitions 2`,
+		`stele_cluster_offline_partitions 0`, `stele_partition_in_sync_replicas{partition="0",topic="t"} 3`,
+		`stele_replica_under_replicated_partitions 0`, `stele_replica_under_min_isr_partitions 0`,
+		fmt.Sprintf(`stele_replica_max_lag_records{peer="%d"} 0`, other),
+	} {
+		eventually(t, line, func() bool { return strings.Contains(scrape(t, c.Node(leader)), line+"\n") })
+	}
+	for _, name := range []string{"stele_raft_peer_rtt_seconds", "stele_raft_transport_errors_total"} {
+		if text := scrape(t, c.Node(leader)); !strings.Contains(text, fmt.Sprintf(`%s{peer="%d"}`, name, other)) {
+			t.Errorf("no %s", name)
+		}
+	}
+	controllers := 0
+	for _, b := range c.Nodes() {
+		controllers += strings.Count(scrape(t, b), `stele_raft_is_leader{group="meta"} 1`)
+	}
+	if controllers != 1 {
+		t.Errorf("%d controllers", controllers)
+	}
+	c.Stop(other)
+	c.Stop(third)
+	eventually(t, "partitions without a majority are offline", func() bool {
+		return strings.Contains(scrape(t, c.Node(leader)), "stele_cluster_offline_partitions 2\n")
+	})
 }

@@ -197,6 +197,9 @@ func (h *Host) startShard(p *Partition) error {
 	members := map[uint64]string{}
 	p.shard.mu.RLock()
 	started, fresh := p.shard.file.Bootstrap != "", !p.shard.hasHard
+	// What counts is the membership that Raft starts from, not the newest: it carries out again what the log says of
+	// changes since, and one that makes a voter a learner ends the process.
+	_, votes := p.shard.snapshot.Membership.Addresses[uint64(spec.Replica)]
 	p.shard.mu.RUnlock()
 	if !started && !spec.Join {
 		for r, n := range spec.Members {
@@ -206,10 +209,9 @@ func (h *Host) startShard(p *Partition) error {
 	for r, n := range spec.Members {
 		h.registry.Add(uint64(spec.Shard), uint64(r), nodeTarget(n))
 	}
-	self, known := p.roster.Load().find(spec.Replica)
 	c := config.Config{
 		ShardID: uint64(spec.Shard), ReplicaID: uint64(spec.Replica), CheckQuorum: true, PreVote: true,
-		ElectionRTT: electionTicks, HeartbeatRTT: heartbeatTick, IsNonVoting: spec.Join && (!known || !self.voter),
+		ElectionRTT: electionTicks, HeartbeatRTT: heartbeatTick, IsNonVoting: spec.Join && !votes,
 	}
 	p.fresh = fresh && !spec.Join
 	h.events.begin(spec.Shard)

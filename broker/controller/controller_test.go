@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stelemq/stele/broker/metadata"
+	"github.com/stelemq/stele/protocol/record"
 )
 
 // table is a cluster that a test looks at with fixed knowledge.
@@ -289,6 +290,59 @@ func TestRecovery_WaitsAsksAndTakesTheLongest(t *testing.T) {
 		for _, c := range tb.after(time.Second).Commands {
 			if g, ok := c.(*metadata.NewGeneration); ok && g.Topic == (metadata.TopicID{2}) {
 				t.Fatal("a topic that forbids it is recovered")
+			}
+		}
+	}
+}
+
+func TestRecovery_TakesTheLongerOfOneEpoch(t *testing.T) {
+	replicas := []metadata.Replica{{Node: 1, ID: 1}, {Node: 2, ID: 2, State: metadata.Learner}, {Node: 3, ID: 3}}
+	survey := func(epoch record.LeaderEpoch, end record.Offset) Survey {
+		return Survey{Epoch: epoch, LogEnd: end, Leader: -1}
+	}
+	for _, row := range []struct {
+		name    string
+		answers [3]Survey
+		want    metadata.ReplicaID // 0: none
+	}{
+		{"the longest", [3]Survey{survey(4, 10), survey(4, 9), survey(4, 11)}, 3},
+		{"a learner's is the longest", [3]Survey{survey(4, 10), survey(4, 12), survey(4, 11)}, 2},
+		{"the newest epoch", [3]Survey{survey(4, 100), survey(5, 1), survey(4, 200)}, 2},
+		{"of equals who votes, in the order of preference", [3]Survey{survey(4, 10), survey(4, 10), survey(4, 10)}, 1},
+		{"of equals a voter", [3]Survey{survey(4, 9), survey(4, 10), survey(4, 10)}, 3},
+		{"who has something", [3]Survey{{Missing: true, Leader: -1}, {Missing: true, Leader: -1}, survey(1, 0)}, 3},
+		{"nobody has anything", [3]Survey{{Missing: true, Leader: -1}, {Missing: true, Leader: -1}, {Missing: true, Leader: -1}}, 0},
+	} {
+		tb := newTable(t, 3)
+		l := lost{answers: map[int32]Survey{}}
+		for n, a := range row.answers {
+			l.answers[int32(n+1)] = a //nolint:gosec // small
+		}
+		got, ok := l.verdict(&View{Image: tb.m.Image()}, replicas)
+		if ok != (row.want != 0) || got.ID != row.want {
+			t.Errorf("%s: %d %v, want %d", row.name, got.ID, ok, row.want)
+		}
+	}
+}
+
+// TestRecovery_WaitsFromTheLastThatWentMissing: of two voters one is missing for long. The other one, told a moment
+// ago that it lives, is cut off together with it: they may lead and acknowledge until its lease ends.
+func TestRecovery_WaitsFromTheLastThatWentMissing(t *testing.T) {
+	tb := newTable(t, 3)
+	tb.create("unclean", 1, []int32{2, 3})
+	topic, _ := tb.m.Image().Topic("unclean")
+	one := int32(1) // a learner that is far behind, on the node that stays
+	tb.do(&metadata.ChangeReplicas{Steps: []metadata.ReplicaChange{{Topic: topic.ID, Shard: topic.Partitions[0].Shard, Add: &one}}})
+	tb.silent[2] = true
+	for range 60 {
+		tb.after(time.Second)
+	}
+	tb.silent[3] = true
+	last := tb.now
+	for tb.now.Sub(last) < tb.cfg.SessionTimeout+tb.cfg.UncleanWait() {
+		for _, s := range tb.after(time.Second).Surveys {
+			if s.Node == 1 && slices.Contains(tb.fenced(), 3) && tb.now.Sub(last) > tb.cfg.SessionTimeout+time.Second && tb.now.Sub(last) < tb.cfg.SessionTimeout+tb.cfg.UncleanWait() {
+				t.Fatalf("asked %v after the last voter was heard", tb.now.Sub(last))
 			}
 		}
 	}

@@ -47,10 +47,10 @@ type Options struct {
 	// node alone.
 	Transport *transport.Transport
 	// RaftAddress is where the other brokers reach this one, empty: nowhere. DirectoryID names its data directory, and
-	// MetadataReplica its replica of the metadata. They are registered.
+	// MetadataReplica its replica of the metadata, which may change; nil: it has none. They are registered.
 	RaftAddress     string
 	DirectoryID     string
-	MetadataReplica uint64
+	MetadataReplica func() uint64
 	Config          Config
 	// Logger must not be nil.
 	Logger *slog.Logger
@@ -276,10 +276,16 @@ func (b *Broker) registerOnce(ctx context.Context, s *server, fail context.Cance
 	if id == "" {
 		id = newTopicID().String() // Kafka's form of a cluster id: a UUID
 	}
-	r, err := b.retryPropose(ctx, &metadata.RegisterBroker{
+	c := &metadata.RegisterBroker{
 		Node: b.opts.NodeID, Rack: b.opts.Config.Rack, Endpoints: s.endpoints(), Incarnation: b.incarnation, ClusterID: id,
-		RaftAddress: b.opts.RaftAddress, DirectoryID: b.opts.DirectoryID, MetadataReplica: metadata.ReplicaID(b.opts.MetadataReplica),
-	})
+		RaftAddress: b.opts.RaftAddress, DirectoryID: b.opts.DirectoryID, MetadataReplica: b.metadataReplica(),
+	}
+	r, err := b.retryPropose(ctx, c)
+	for refused := (*metadata.Error)(nil); errors.As(err, &refused) && c.MetadataReplica != b.metadataReplica(); {
+		// The node has moved to another metadata group while it waited for the one before.
+		c.MetadataReplica = b.metadataReplica()
+		r, err = b.retryPropose(ctx, c)
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			fail(fmt.Errorf("register broker: %w", err))
@@ -296,6 +302,13 @@ func (b *Broker) registerOnce(ctx context.Context, s *server, fail context.Cance
 
 // pokeController has the controller, if it is this broker, look again.
 func (b *Broker) pokeController() { signal(b.controlWake) }
+
+func (b *Broker) metadataReplica() metadata.ReplicaID {
+	if b.opts.MetadataReplica == nil {
+		return 0
+	}
+	return metadata.ReplicaID(b.opts.MetadataReplica())
+}
 
 // Close ends Run and waits for it. It is idempotent.
 func (b *Broker) Close() error {

@@ -99,7 +99,7 @@ type behindQuestion struct {
 // tellBehind stands for streaming a partition's snapshot to a node: it tells the replica there to catch up, and waits for it.
 // It reports false for what is to be sent as dragonboat would.
 func (h *Host) tellBehind(node int32, c *pb.Chunk) bool {
-	if ShardID(c.ShardID) == MetadataShard {
+	if ShardID(c.ShardID).metadata() {
 		return false
 	}
 	if !c.IsLastChunk() {

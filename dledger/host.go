@@ -91,6 +91,9 @@ type Host struct {
 	lostCache  bool
 	proposals  chan *Partition // with something to propose; bounded by proposalsQueued
 	leadership atomic.Pointer[func(ShardID)]
+	meta       atomic.Pointer[MetadataSpec] // this node's part in the metadata
+	leftMeta   atomic.Bool                  // the metadata group is not spoken to any more
+	moveMeta   sync.Mutex                   // taken to move to another group
 
 	ctx    context.Context //nolint:containedctx // the host's lifetime, ended by Close
 	cancel context.CancelFunc
@@ -116,6 +119,14 @@ type Host struct {
 // Open locks the directory, recovers what a crash left, and starts this node's part of the metadata group. The
 // partitions are started one by one, by StartPartition. Errors: vfs.ErrLocked, ErrUnsupportedVersion.
 func Open(ctx context.Context, o Options) (*Host, error) {
+	h := newHost(ctx, o)
+	if err := h.open(); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+func newHost(ctx context.Context, o Options) *Host {
 	own := o.Transport == nil
 	o = o.withDefaults()
 	h := &Host{
@@ -129,12 +140,10 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		catching: make(chan struct{}, catchUpAtOnce), behind: make(chan struct{}, behindWaiters),
 	}
 	h.controllerAt.Store(-int64(o.ControllerLease) - 1) // not heard yet
+	h.setMetadata(o.Metadata)
 	h.metrics = newMetrics(h, o.Registerer)
 	h.ctx, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	if err := h.open(); err != nil {
-		return nil, errors.Join(err, h.Close())
-	}
-	return h, nil
+	return h
 }
 
 // proposalsQueued bounds the partitions that wait for a proposer; beyond it their producers propose themselves.
@@ -387,7 +396,7 @@ func (h *Host) Close() error {
 	for _, s := range h.recovered {
 		err = errors.Join(err, s.close())
 	}
-	if err == nil && h.db != nil {
+	if err == nil && h.db != nil && h.journal != nil {
 		err = writeBootFile(h.opts.FS, h.opts.Dir, bootFile{BootID: machineBoot(), Clean: true})
 	}
 	if h.unlock != nil {

@@ -84,7 +84,7 @@ func (d *logDB) remove(s *shardLog) {
 
 // shard returns the log of a partition's shard, or nil for the metadata shard.
 func (d *logDB) shard(id, replica uint64) (*shardLog, error) {
-	if ShardID(id) == MetadataShard {
+	if ShardID(id).metadata() {
 		return nil, nil //nolint:nilnil // the metadata shard has none
 	}
 	d.mu.RLock()

@@ -18,12 +18,19 @@ func (d *logDB) SaveRaftState(updates []pb.Update, worker uint64) error {
 	if err != nil {
 		// Returning would let dragonboat acknowledge what is not there; its own way is to panic. The process ends; whatever
 		// has failed, the other shards save nothing more either.
+		if d.journal == nil {
+			d.fatal(err)
+			return err
+		}
 		_ = d.journal.fail(err)
 	}
 	return nil
 }
 
 func (d *logDB) save(updates []pb.Update, st *stepState, worker uint64) error {
+	if d.journal == nil { // no partitions are open
+		return d.meta.SaveRaftState(updates, worker) //nolint:wrapcheck // dragonboat's own error
+	}
 	if err := d.journal.failed(); err != nil {
 		return err // nothing more is saved or acknowledged
 	}

@@ -21,24 +21,29 @@ const (
 
 // MetadataSpec is a node's replica of the cluster metadata. Every node has one: voters decide, learners only follow.
 type MetadataSpec struct {
+	// Group is the Raft group; 0 = MetadataShard, the first.
+	Group ShardID
 	// Replica is this node's, never reused within the cluster.
 	Replica ReplicaID
 	// Founders are the first voters, replica id to node id, the same on all of them; nil on a node that joined.
 	Founders map[ReplicaID]int32
 	// Known are further replicas and their nodes, so that they can be reached before the log that names them is here.
 	Known map[ReplicaID]int32
+	// Left: a newer group has taken the place of this one, and this node is about to follow it (Host.LeaveMetadata).
+	Left bool
 }
 
 // startMetadata starts this node's part of the metadata group.
 func (h *Host) startMetadata() error {
-	spec := h.opts.Metadata
+	spec := h.metadata()
+	h.events.begin(spec.Group)
 	for _, known := range []map[ReplicaID]int32{spec.Founders, spec.Known} {
 		for r, n := range known {
-			h.registry.Add(uint64(MetadataShard), uint64(r), nodeTarget(n))
+			h.registry.Add(uint64(h.metadataGroup()), uint64(r), nodeTarget(n))
 		}
 	}
 	members := map[uint64]string{}
-	started := h.nodes.HasNodeInfo(uint64(MetadataShard), uint64(spec.Replica))
+	started := h.nodes.HasNodeInfo(uint64(h.metadataGroup()), uint64(spec.Replica))
 	if !started {
 		for r, n := range spec.Founders {
 			members[uint64(r)] = nodeTarget(n)
@@ -46,7 +51,7 @@ func (h *Host) startMetadata() error {
 	}
 	join := len(spec.Founders) == 0
 	c := config.Config{
-		ShardID: uint64(MetadataShard), ReplicaID: uint64(spec.Replica), CheckQuorum: true, PreVote: true,
+		ShardID: uint64(h.metadataGroup()), ReplicaID: uint64(spec.Replica), CheckQuorum: true, PreVote: true,
 		ElectionRTT: metadataElectionTicks, HeartbeatRTT: heartbeatTick,
 		SnapshotEntries: metadataSnapshotEntries, CompactionOverhead: metadataSnapshotEntries / 10,
 		IsNonVoting: join && !h.votesInMetadata(),
@@ -63,11 +68,11 @@ func (h *Host) startMetadata() error {
 
 // votesInMetadata reports whether this node's replica was a voter when the metadata was last saved.
 func (h *Host) votesInMetadata() bool {
-	ss, err := h.db.meta.GetSnapshot(uint64(MetadataShard), uint64(h.opts.Metadata.Replica))
+	ss, err := h.db.meta.GetSnapshot(uint64(h.metadataGroup()), uint64(h.metadata().Replica))
 	if err != nil {
 		return false
 	}
-	_, ok := ss.Membership.Addresses[uint64(h.opts.Metadata.Replica)]
+	_, ok := ss.Membership.Addresses[uint64(h.metadata().Replica)]
 	return ok
 }
 
@@ -80,7 +85,7 @@ func (h *Host) campaignMetadata() {
 		if m, ok := h.MetadataMembers(); ok && len(m.Voters) > 1 {
 			return
 		}
-		h.campaignNow(MetadataShard, h.opts.Metadata.Replica)
+		h.campaignNow(h.metadataGroup(), h.metadata().Replica)
 		if !pause(h.ctx, wait) {
 			return
 		}
@@ -89,20 +94,20 @@ func (h *Host) campaignMetadata() {
 
 // IsController reports whether this node leads the metadata group.
 func (h *Host) IsController() bool {
-	leader, _, ok, err := h.nodes.GetLeaderID(uint64(MetadataShard))
-	return err == nil && ok && ReplicaID(leader) == h.opts.Metadata.Replica
+	leader, _, ok, err := h.nodes.GetLeaderID(uint64(h.metadataGroup()))
+	return err == nil && ok && ReplicaID(leader) == h.metadata().Replica
 }
 
 // Controller returns the node that leads the metadata group, as far as is known here.
 func (h *Host) Controller() (node int32, ok bool) {
-	leader, _, ok, err := h.nodes.GetLeaderID(uint64(MetadataShard))
+	leader, _, ok, err := h.nodes.GetLeaderID(uint64(h.metadataGroup()))
 	if err != nil || !ok || leader == 0 {
 		return -1, false
 	}
-	if ReplicaID(leader) == h.opts.Metadata.Replica {
+	if ReplicaID(leader) == h.metadata().Replica {
 		return h.opts.NodeID, true
 	}
-	node = h.registry.node(MetadataShard, ReplicaID(leader))
+	node = h.registry.node(h.metadataGroup(), ReplicaID(leader))
 	return node, node >= 0
 }
 
@@ -114,7 +119,7 @@ type MetadataMembership struct {
 // MetadataMembers returns the voters of the metadata group as applied here; ok is false while they are not known.
 func (h *Host) MetadataMembers() (m MetadataMembership, ok bool) {
 	for _, s := range h.nodes.GetNodeHostInfo(dragonboat.NodeHostInfoOption{SkipLogInfo: true}).ShardInfoList {
-		if ShardID(s.ShardID) != MetadataShard || s.Pending {
+		if ShardID(s.ShardID) != h.metadataGroup() || s.Pending {
 			continue
 		}
 		m = MetadataMembership{Voters: map[ReplicaID]int32{}, Learners: map[ReplicaID]int32{}}
@@ -132,7 +137,7 @@ func (h *Host) MetadataMembers() (m MetadataMembership, ok bool) {
 func (h *Host) MetadataMembersNow(ctx context.Context) (MetadataMembership, error) {
 	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
 	defer cancel()
-	ms, err := h.nodes.SyncGetShardMembership(ctx, uint64(MetadataShard))
+	ms, err := h.nodes.SyncGetShardMembership(ctx, uint64(h.metadataGroup()))
 	if err != nil {
 		return MetadataMembership{}, fmt.Errorf("%w: metadata membership: %w", ErrTimeout, err)
 	}
@@ -151,21 +156,21 @@ func (h *Host) MetadataMembersNow(ctx context.Context) (MetadataMembership, erro
 // AddMetadataLearner adds a node's replica to the metadata group. Only the controller can. Errors as Partition.AddLearner.
 func (h *Host) AddMetadataLearner(ctx context.Context, id ReplicaID, node int32) error {
 	return h.changeMetadata(ctx, "add metadata learner", func() (*dragonboat.RequestState, error) {
-		return h.nodes.RequestAddNonVoting(uint64(MetadataShard), uint64(id), nodeTarget(node), 0, membershipTimeout)
+		return h.nodes.RequestAddNonVoting(uint64(h.metadataGroup()), uint64(id), nodeTarget(node), 0, membershipTimeout)
 	})
 }
 
 // PromoteMetadata makes a learner a voter. Errors as AddMetadataLearner.
 func (h *Host) PromoteMetadata(ctx context.Context, id ReplicaID, node int32) error {
 	return h.changeMetadata(ctx, "promote metadata replica", func() (*dragonboat.RequestState, error) {
-		return h.nodes.RequestAddReplica(uint64(MetadataShard), uint64(id), nodeTarget(node), 0, membershipTimeout)
+		return h.nodes.RequestAddReplica(uint64(h.metadataGroup()), uint64(id), nodeTarget(node), 0, membershipTimeout)
 	})
 }
 
 // RemoveMetadata removes a replica for good. Errors as AddMetadataLearner.
 func (h *Host) RemoveMetadata(ctx context.Context, id ReplicaID) error {
 	return h.changeMetadata(ctx, "remove metadata replica", func() (*dragonboat.RequestState, error) {
-		return h.nodes.RequestDeleteReplica(uint64(MetadataShard), uint64(id), 0, membershipTimeout)
+		return h.nodes.RequestDeleteReplica(uint64(h.metadataGroup()), uint64(id), 0, membershipTimeout)
 	})
 }
 
@@ -190,7 +195,7 @@ func (h *Host) TransferMetadata(node int32) error {
 		if n != node {
 			continue
 		}
-		if err := h.nodes.RequestLeaderTransfer(uint64(MetadataShard), uint64(id)); err != nil {
+		if err := h.nodes.RequestLeaderTransfer(uint64(h.metadataGroup()), uint64(id)); err != nil {
 			return fmt.Errorf("transfer the controller: %w", err)
 		}
 		return nil
@@ -201,16 +206,17 @@ func (h *Host) TransferMetadata(node int32) error {
 // Propose replicates a metadata command and returns what Apply made of it, once it is durable and applied here. While the
 // group has no leader it waits, bounded by ctx. Errors: ErrTimeout (the command may still be applied), ErrClosed.
 func (h *Host) Propose(ctx context.Context, command []byte) ([]byte, error) {
-	session := h.nodes.GetNoOPSession(uint64(MetadataShard))
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		session := h.nodes.GetNoOPSession(uint64(h.metadataGroup()))
 		attempt, cancel := context.WithTimeout(ctx, metadataTimeout)
 		res, err := h.nodes.SyncPropose(attempt, session, command)
 		cancel()
 		switch {
 		case err == nil:
 			return res.Data, nil
-		case errors.Is(err, dragonboat.ErrClosed), errors.Is(err, dragonboat.ErrShardNotFound):
+		case errors.Is(err, dragonboat.ErrClosed), h.ctx.Err() != nil:
 			return nil, ErrClosed
+		case errors.Is(err, dragonboat.ErrShardNotFound), errors.Is(err, dragonboat.ErrShardClosed): // it moves to another group
 		case errors.Is(err, dragonboat.ErrTimeout), errors.Is(err, dragonboat.ErrCanceled), ctx.Err() != nil:
 			return nil, fmt.Errorf("%w: metadata: %w", ErrTimeout, err)
 		}

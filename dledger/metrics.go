@@ -115,7 +115,7 @@ func (c *hostCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(total, float64(t), c.h.opts.Dir)
 	}
 	gauge(low, asFloat(c.h.LowSpace()), c.h.opts.Dir)
-	if _, t, _, err := c.h.nodes.GetLeaderID(uint64(MetadataShard)); err == nil {
+	if _, t, _, err := c.h.nodes.GetLeaderID(uint64(c.h.metadataGroup())); err == nil {
 		gauge(term, float64(t), "meta")
 	}
 }

@@ -16,7 +16,7 @@ type Term uint64
 // never reused.
 type ShardID uint64
 
-// MetadataShard is the group of the cluster metadata.
+// MetadataShard is the first group of the cluster metadata; NextMetadataGroup names those that come after it.
 const MetadataShard ShardID = 1
 
 // ReplicaID names one voter or learner of a shard; never reused within a shard.

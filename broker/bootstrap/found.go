@@ -286,6 +286,7 @@ func (s *State) found(f *Founding) error {
 		f.Directories = map[int32]string{s.id.NodeID: s.id.DirectoryID}
 	}
 	s.peers.Founding = f
+	s.id.MetadataGroup = f.Group
 	s.id.ClusterID, s.id.MetadataReplica = f.ClusterID, f.replicaOf(s.id.NodeID, s.id.DirectoryID)
 	for replica, node := range f.Replicas() {
 		if node != s.id.NodeID && !slices.ContainsFunc(s.peers.Nodes, func(n Node) bool { return n.ID == node }) {

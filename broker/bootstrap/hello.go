@@ -25,6 +25,8 @@ type helloRequest struct {
 	// Address is where the node can be reached.
 	Address string `json:"raft_address,omitempty"`
 	Cluster string `json:"cluster_id,omitempty"`
+	// Group is the metadata group of a member; 0: the first.
+	Group uint64 `json:"metadata_group,omitempty"`
 	// Founders are the ids in the node's cluster.peers.
 	Founders []int32 `json:"founders,omitempty"`
 }
@@ -35,6 +37,8 @@ type helloAnswer struct {
 	Directory string `json:"directory_id"`
 	Cluster   string `json:"cluster_id,omitempty"`
 	Member    bool   `json:"member"`
+	// Group is the metadata group of a member; 0: the first.
+	Group uint64 `json:"metadata_group,omitempty"`
 	// Founding of the node's cluster, where it knows it.
 	Founding *Founding `json:"founding,omitempty"`
 	Founders []int32   `json:"founders,omitempty"`
@@ -49,6 +53,9 @@ func (s *State) Serve(t *transport.Transport, poke func()) {
 			return nil, fmt.Errorf("hello: %w", err)
 		}
 		id := s.Identity()
+		if q.Cluster != "" && from.Cluster == q.Cluster && from.Node == q.Node {
+			s.noteGroup(q.Cluster, q.Group, q.Node, q.Address)
+		}
 		if q.Cluster == "" {
 			poke()
 		} else if from.Cluster == id.ClusterID && from.Node == q.Node && q.Address != "" && s.Member() && !s.pinnedSafe(q.Node) {
@@ -69,7 +76,10 @@ func (s *State) hello() helloAnswer {
 	defer s.mu.Unlock()
 	a := helloAnswer{Node: s.id.NodeID, Directory: s.id.DirectoryID, Member: s.id.MetadataReplica != 0, Founders: s.founderIDs()}
 	if a.Member {
-		a.Cluster, a.Founding = s.id.ClusterID, s.peers.Founding
+		a.Cluster, a.Group = s.id.ClusterID, s.id.MetadataGroup
+		if f := s.peers.Founding; f != nil && f.Group == a.Group {
+			a.Founding = f
+		}
 	}
 	return a
 }
@@ -88,7 +98,7 @@ func (s *State) request(address string) []byte {
 	defer s.mu.Unlock()
 	q := helloRequest{Node: s.id.NodeID, Directory: s.id.DirectoryID, Address: address, Founders: s.founderIDs()}
 	if s.id.MetadataReplica != 0 {
-		q.Cluster = s.id.ClusterID
+		q.Cluster, q.Group = s.id.ClusterID, s.id.MetadataGroup
 	}
 	b, err := json.Marshal(q)
 	if err != nil {
@@ -108,6 +118,9 @@ func (s *State) askHello(ctx context.Context, t *transport.Transport, address, o
 	var a helloAnswer
 	if err := json.Unmarshal(body, &a); err != nil {
 		return helloAnswer{}, fmt.Errorf("hello: %w", err)
+	}
+	if a.Member {
+		s.noteGroup(a.Cluster, a.Group, a.Node, address)
 	}
 	return a, nil
 }

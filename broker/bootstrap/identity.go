@@ -32,6 +32,8 @@ type Identity struct {
 	DirectoryID string
 	// MetadataReplica is this node's replica of the metadata; 0: not a member of a cluster yet.
 	MetadataReplica uint64
+	// MetadataGroup is the Raft group of that replica; 0: the first of the cluster.
+	MetadataGroup uint64
 }
 
 // Node is what is known of a node.
@@ -48,6 +50,8 @@ type Node struct {
 // Founding is how a cluster began.
 type Founding struct {
 	ClusterID string `json:"cluster_id"`
+	// Group is the metadata group that was founded; 0: the first.
+	Group uint64 `json:"metadata_group,omitempty"`
 	// Founders in the order of their ids: the i-th, from 0, has the replica i+1.
 	Founders []int32 `json:"founders"`
 	// Directories of those that took part, by node id.
@@ -83,6 +87,7 @@ type peersFile struct {
 	ClusterID   string    `json:"cluster_id,omitempty"`
 	DirectoryID string    `json:"directory_id"`
 	Replica     uint64    `json:"metadata_replica,omitempty"`
+	Group       uint64    `json:"metadata_group,omitempty"`
 	Founding    *Founding `json:"founding,omitempty"`
 	Bound       bound     `json:"bound,omitzero"`
 	Nodes       []Node    `json:"nodes,omitempty"`
@@ -125,6 +130,11 @@ func ReadIdentity(dir string) (id Identity, ok bool, err error) {
 			return Identity{}, false, fmt.Errorf("%s: metadata.replica is %q, not a number; restore the file from a backup", path, r)
 		}
 	}
+	if g := values["metadata.group"]; g != "" {
+		if id.MetadataGroup, err = strconv.ParseUint(g, 10, 64); err != nil {
+			return Identity{}, false, fmt.Errorf("%s: metadata.group is %q, not a number; restore the file from a backup", path, g)
+		}
+	}
 	return id, true, nil
 }
 
@@ -138,6 +148,9 @@ func writeIdentity(dir string, id Identity) error {
 	}
 	if id.MetadataReplica != 0 {
 		text += fmt.Sprintf("metadata.replica=%d\n", id.MetadataReplica)
+	}
+	if id.MetadataGroup != 0 {
+		text += fmt.Sprintf("metadata.group=%d\n", id.MetadataGroup)
 	}
 	return replaceFile(dir, MetaName, text)
 }

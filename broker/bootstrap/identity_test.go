@@ -22,7 +22,7 @@ func TestIdentity_RoundTripAndForeignFiles(t *testing.T) {
 	if _, ok, err := ReadIdentity(dir); ok || err != nil {
 		t.Fatalf("empty directory: %v %v", ok, err)
 	}
-	want := Identity{3, "abc", "dir", 101}
+	want := Identity{3, "abc", "dir", 101, 1<<62 + 7}
 	if err := writeIdentity(dir, want); err != nil {
 		t.Fatal(err)
 	}

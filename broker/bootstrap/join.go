@@ -28,7 +28,9 @@ type joinAnswer struct {
 	Cluster string `json:"cluster_id"`
 	Node    int32  `json:"node"`
 	Replica uint64 `json:"metadata_replica"`
-	Nodes   []Node `json:"nodes"`
+	// Group is the metadata group of that replica; 0: the first.
+	Group uint64 `json:"metadata_group,omitempty"`
+	Nodes []Node `json:"nodes"`
 }
 
 // Codes of refusals: the first may pass by itself, the second does not.
@@ -52,7 +54,7 @@ func (b *Bootstrap) join(ctx context.Context, targets []string) error {
 	for {
 		var failed []string
 		for _, target := range b.resolve(ctx, targets, &failed) {
-			a, err := b.ask(ctx, target)
+			a, err := b.State.askJoin(ctx, b.Transport, target, b.Address, b.Rack)
 			if err == nil {
 				return b.joined(a, target)
 			}
@@ -122,15 +124,16 @@ func (b *Bootstrap) resolve(ctx context.Context, targets []string, failed *[]str
 	return out
 }
 
-func (b *Bootstrap) ask(ctx context.Context, target string) (joinAnswer, error) {
+// askJoin asks a member to take this node in; own is this node's Raft address.
+func (s *State) askJoin(ctx context.Context, t *transport.Transport, target, own, rack string) (joinAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	id := b.State.Identity()
-	body, err := json.Marshal(joinRequest{Node: id.NodeID, Directory: id.DirectoryID, Address: b.Address, Rack: b.Rack})
+	id := s.Identity()
+	body, err := json.Marshal(joinRequest{Node: id.NodeID, Directory: id.DirectoryID, Address: own, Rack: rack})
 	if err != nil {
 		return joinAnswer{}, fmt.Errorf("join: %w", err)
 	}
-	if body, err = b.Transport.CallAddress(ctx, target, methodJoin, body); err != nil {
+	if body, err = t.CallAddress(ctx, target, methodJoin, body); err != nil {
 		return joinAnswer{}, err //nolint:wrapcheck // judged by the caller
 	}
 	var a joinAnswer
@@ -155,7 +158,7 @@ func (b *Bootstrap) joined(a joinAnswer, target string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.id.ClusterID, s.id.NodeID, s.id.MetadataReplica = a.Cluster, a.Node, a.Replica
+	s.id.ClusterID, s.id.NodeID, s.id.MetadataReplica, s.id.MetadataGroup = a.Cluster, a.Node, a.Replica, a.Group
 	s.peers.Founding = nil
 	b.Transport.SetNodeID(a.Node)
 	return s.writeLocked()

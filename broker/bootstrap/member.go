@@ -24,6 +24,9 @@ type Metadata interface {
 	MetadataMembersNow(ctx context.Context) (dledger.MetadataMembership, error)
 	AddMetadataLearner(ctx context.Context, id dledger.ReplicaID, node int32) error
 	RemoveMetadata(ctx context.Context, id dledger.ReplicaID) error
+	// LeaveMetadata and FollowMetadata move this node to a newer metadata group.
+	LeaveMetadata()
+	FollowMetadata(spec dledger.MetadataSpec) error
 }
 
 // Member answers nodes that join, and keeps track of where the others are. It needs the metadata.
@@ -34,6 +37,7 @@ type Member struct {
 	Machine   *metadata.Machine
 	// Address is this node's Raft address, empty if it has none.
 	Address string
+	Rack    string
 	Logger  *slog.Logger
 
 	joining sync.Mutex // one node at a time: membership changes of Raft are
@@ -46,6 +50,9 @@ func (m *Member) join(ctx context.Context, _ transport.Caller, body []byte) ([]b
 	var q joinRequest
 	if err := json.Unmarshal(body, &q); err != nil {
 		return nil, fmt.Errorf("join: %w", err)
+	}
+	if newer, _ := m.State.newerGroup(); newer != 0 {
+		return nil, errors.New("the metadata was recovered, and this node has not joined its new group yet")
 	}
 	if !m.Host.IsController() {
 		node, ok := m.Host.Controller()
@@ -97,7 +104,9 @@ func (m *Member) admit(ctx context.Context, q *joinRequest) (joinAnswer, error) 
 		return joinAnswer{}, err
 	}
 	m.Logger.Info("node joins", "node_id", r.Node, "directory_id", q.Directory, "raft_address", q.Address, "metadata_replica", r.MetadataReplica)
-	return joinAnswer{Cluster: r.ClusterID, Node: r.Node, Replica: uint64(r.MetadataReplica), Nodes: m.nodes(r.Node)}, nil
+	return joinAnswer{
+		Cluster: r.ClusterID, Node: r.Node, Replica: uint64(r.MetadataReplica), Group: m.State.Identity().MetadataGroup, Nodes: m.nodes(r.Node),
+	}, nil
 }
 
 // addReplica makes Raft know a replica as a learner. Replicas of the node that a former disk had leave first.
@@ -156,7 +165,8 @@ func (m *Member) nodes(except int32) []Node {
 	return out
 }
 
-// Run follows the metadata: addresses that change are used and kept. It returns when ctx ends.
+// Run follows the metadata: addresses that change are used and kept, and a newer metadata group is joined. It returns when
+// ctx ends.
 func (m *Member) Run(ctx context.Context) {
 	wake := make(chan struct{}, 1)
 	cancel := m.Machine.Watch(func(metadata.Change) {
@@ -166,12 +176,27 @@ func (m *Member) Run(ctx context.Context) {
 		}
 	})
 	defer cancel()
-	for {
+	ask := time.NewTicker(groupInterval)
+	defer ask.Stop()
+	again := time.NewTimer(0) // what the start has heard
+	defer again.Stop()
+	for asked := 1; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-wake:
 			m.learn()
+		case <-m.State.newer.heard:
+			again.Reset(0)
+		case <-again.C:
+			if !m.followNewer(ctx) {
+				again.Reset(joinInterval)
+			}
+		case <-ask.C:
+			asked++
+			if _, ok := m.Host.Controller(); !ok || asked%groupPatience == 0 {
+				m.askGroups(ctx)
+			}
 		}
 	}
 }
@@ -224,6 +249,9 @@ func (m *Member) CheckOthers(ctx context.Context) error {
 			foreign = fmt.Errorf("%w: %s belongs to cluster %s, but node %d at %s does not: %s. If this directory is the wrong one, set log.dirs to the right one; if that address is wrong, correct cluster.peers; to leave cluster %s for the other, start with an empty directory",
 				ErrForeign, m.State.dir, id.ClusterID, r.node, r.address, foreignText(r.err, r.answer), id.ClusterID)
 		}
+	}
+	if err := m.State.rivalGroup(); err != nil {
+		return err
 	}
 	if foreign != nil && friends > 0 {
 		m.Logger.Warn("a node of another cluster answers", "error", foreign)

@@ -48,12 +48,13 @@ type State struct {
 	// mu guards:
 	id    Identity
 	peers peersFile
+	newer newerGroup
 }
 
 // Open locks a data directory, which it makes if it is not there, and reads who it belongs to. A new directory gets an
 // id; it is kept when something is decided. Errors: vfs.ErrLocked, ErrDirectory.
 func Open(dir string, settings Settings) (*State, error) {
-	s := &State{dir: dir, settings: settings}
+	s := &State{dir: dir, settings: settings, newer: newerGroup{heard: make(chan struct{}, 1)}}
 	if err := s.read(); err != nil { // whose it is matters more than who uses it
 		return nil, err
 	}
@@ -98,7 +99,7 @@ func (s *State) read() error {
 	_, statErr := os.Stat(filepath.Join(s.dir, "raft"))
 	used := statErr == nil
 	if !kept && peers != nil { // meta.properties was lost: peers.json says the same
-		id, kept = Identity{peers.NodeID, peers.ClusterID, peers.DirectoryID, peers.Replica}, true
+		id, kept = Identity{peers.NodeID, peers.ClusterID, peers.DirectoryID, peers.Replica, peers.Group}, true
 	}
 	if peers == nil {
 		peers = &peersFile{}
@@ -174,7 +175,7 @@ func (s *State) Member() bool { return s.Identity().MetadataReplica != 0 }
 func (s *State) Founders() map[uint64]int32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f := s.peers.Founding; f.replicaOf(s.id.NodeID, s.id.DirectoryID) == s.id.MetadataReplica && f != nil {
+	if f := s.peers.Founding; f != nil && f.Group == s.id.MetadataGroup && f.replicaOf(s.id.NodeID, s.id.DirectoryID) == s.id.MetadataReplica {
 		return f.Replicas()
 	}
 	return nil
@@ -228,8 +229,15 @@ func (s *State) Own() (Peer, bool) {
 func (s *State) Learn(nodes []Node) (changed map[int32]string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	changed, dirty := s.learnLocked(nodes)
+	if !dirty || s.id.MetadataReplica == 0 {
+		return changed, nil
+	}
+	return changed, s.writePeersLocked()
+}
+
+func (s *State) learnLocked(nodes []Node) (changed map[int32]string, dirty bool) {
 	changed = map[int32]string{}
-	dirty := false
 	for _, n := range nodes {
 		i := slices.IndexFunc(s.peers.Nodes, func(o Node) bool { return o.ID == n.ID })
 		if i < 0 {
@@ -256,10 +264,7 @@ func (s *State) Learn(nodes []Node) (changed map[int32]string, err error) {
 		}
 		*o, dirty = next, true
 	}
-	if !dirty || s.id.MetadataReplica == 0 {
-		return changed, nil
-	}
-	return changed, s.writePeersLocked()
+	return changed, dirty
 }
 
 // pinned reports whether cluster.peers says where a node is.
@@ -295,7 +300,7 @@ func (s *State) writeLocked() error {
 
 func (s *State) writePeersLocked() error {
 	p := &s.peers
-	p.NodeID, p.ClusterID, p.DirectoryID, p.Replica = s.id.NodeID, s.id.ClusterID, s.id.DirectoryID, s.id.MetadataReplica
+	p.NodeID, p.ClusterID, p.DirectoryID, p.Replica, p.Group = s.id.NodeID, s.id.ClusterID, s.id.DirectoryID, s.id.MetadataReplica, s.id.MetadataGroup
 	return writePeers(s.dir, p)
 }
 

@@ -177,7 +177,7 @@ func (c *Cluster) open(node int32) {
 		l.Metadata = dledger.MetadataSpec{Replica: dledger.ReplicaID(node), Founders: founders}
 		l.JournalFileBytes = 4 << 20
 		b.Listeners[0].Address = n.kafka
-		b.RaftAddress, b.DirectoryID, b.MetadataReplica = n.raft, fmt.Sprintf("directory-%d", node), uint64(node)
+		b.RaftAddress, b.DirectoryID, b.MetadataReplica = n.raft, fmt.Sprintf("directory-%d", node), func() uint64 { return uint64(node) } //nolint:gosec // positive
 		b.Config.ClusterID = clusterID
 	}
 	n.broker = open(c.t, o)

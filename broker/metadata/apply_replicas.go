@@ -80,8 +80,14 @@ func (e *editor) joinNode(c *JoinNode) Result {
 		if c.Node >= 0 && c.Node != b.Node {
 			return refuse(protocol.InvalidRequest, "data directory %s belongs to node %d, not to node %d", c.DirectoryID, b.Node, c.Node)
 		}
-		i.changeBroker(b.Node, func(b *Broker) { b.RaftAddress, b.Rack = c.RaftAddress, c.Rack })
-		return Result{Node: b.Node, MetadataReplica: b.MetadataReplica, ClusterID: i.clusterID}
+		replica := b.MetadataReplica
+		if replica == 0 { // the metadata log is a new one
+			replica = i.nextMetadata
+		}
+		i.changeBroker(b.Node, func(b *Broker) {
+			b.RaftAddress, b.Rack, b.MetadataReplica = c.RaftAddress, c.Rack, replica
+		})
+		return Result{Node: b.Node, MetadataReplica: replica, ClusterID: i.clusterID}
 	}
 	b := Broker{Node: c.Node}
 	if c.Node < 0 {

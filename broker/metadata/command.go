@@ -82,6 +82,8 @@ func newCommand(kind string) (c Command, version int) {
 		return &RecoverPartition{}, 1
 	case kindSetFeatures:
 		return &SetFeatures{}, 1
+	case kindRecoverCluster:
+		return &RecoverCluster{}, 1
 	}
 	return nil, 0
 }

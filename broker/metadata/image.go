@@ -47,6 +47,7 @@ type Load struct{ Replicas, Leaders int }
 // use, and what they return must not be modified.
 type Image struct {
 	index          uint64
+	indexBase      uint64 // added to the Raft log's indexes; see RecoverCluster
 	clusterID      string
 	brokers        map[int32]*Broker
 	topics         cowMap[string, *Topic]
@@ -76,7 +77,7 @@ func newImage() *Image {
 	}
 }
 
-// Index is the Raft index of the last command applied.
+// Index is the Raft index of the last command applied; after a RecoverCluster it goes on from the index before.
 func (i *Image) Index() uint64 { return i.index }
 
 // ClusterID is the cluster's name, empty before the first broker has registered.

@@ -80,7 +80,10 @@ func (m *Machine) Apply(index uint64, command []byte) []byte {
 	if err != nil {
 		return encodeResult(refuse(protocol.InvalidRequest, "%v", err))
 	}
-	next, result, topics := m.Image().apply(index, c)
+	if result, done := m.recover(index, c); done {
+		return encodeResult(result)
+	}
+	next, result, topics := m.Image().apply(m.Image().indexBase+index, c)
 	_, settings := c.(*SetConfigs)
 	m.publish(Change{Image: next, Topics: topics, All: settings && len(topics) == 0})
 	return encodeResult(result)
@@ -110,12 +113,13 @@ func encodeResult(r Result) []byte {
 }
 
 // snapshotVersion is the version of the snapshot's format. Version 1 knew of one broker alone: all replicas
-// were voters for ever. It is still read.
-const snapshotVersion = 2
+// were voters for ever. It is still read. Version 3 has an index base; where there is none version 2 is written.
+const snapshotVersion = 3
 
 type snapshot struct {
 	Version        int                         `json:"version"`
 	Index          uint64                      `json:"index"`
+	IndexBase      uint64                      `json:"index_base,omitempty"`
 	ClusterID      string                      `json:"cluster_id"`
 	Brokers        []*Broker                   `json:"brokers"`
 	Topics         []*Topic                    `json:"topics"`
@@ -136,10 +140,13 @@ func (m *Machine) Snapshot() ([]byte, error) {
 	}
 	i := m.Image()
 	s := snapshot{
-		Version: snapshotVersion, Index: i.index, ClusterID: i.clusterID, Brokers: i.Brokers(),
+		Version: snapshotVersion - 1, Index: i.index, IndexBase: i.indexBase, ClusterID: i.clusterID, Brokers: i.Brokers(),
 		ClusterConfigs: i.clusterConfigs, BrokerConfigs: i.brokerConfigs,
 		NextProducerID: i.nextProducerID, NextShard: i.nextShard, Features: i.features,
 		NextNode: i.nextNode, NextMetadata: i.nextMetadata, Retired: i.retired,
+	}
+	if i.indexBase > 0 {
+		s.Version = snapshotVersion
 	}
 	for _, name := range i.TopicNames() {
 		t, _ := i.Topic(name)
@@ -155,17 +162,27 @@ func (m *Machine) Snapshot() ([]byte, error) {
 // Restore replaces the whole state by that of a snapshot. On an error the state is as before.
 // Errors: ErrUnsupportedVersion.
 func (m *Machine) Restore(b []byte) error {
-	var s snapshot
-	if err := json.Unmarshal(b, &s); err != nil {
-		return fmt.Errorf("metadata: decode snapshot: %w", err)
-	}
-	if s.Version > snapshotVersion {
-		err := fmt.Errorf("%w: snapshot version %d", ErrUnsupportedVersion, s.Version)
+	i, err := decodeSnapshot(b)
+	if errors.Is(err, ErrUnsupportedVersion) {
 		m.stop(err)
+	}
+	if err != nil {
 		return err
 	}
+	m.publish(Change{Image: i, All: true})
+	return nil
+}
+
+func decodeSnapshot(b []byte) (*Image, error) {
+	var s snapshot
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, fmt.Errorf("metadata: decode snapshot: %w", err)
+	}
+	if s.Version > snapshotVersion {
+		return nil, fmt.Errorf("%w: snapshot version %d", ErrUnsupportedVersion, s.Version)
+	}
 	i := newImage()
-	i.index, i.clusterID = s.Index, s.ClusterID
+	i.index, i.indexBase, i.clusterID = s.Index, s.IndexBase, s.ClusterID
 	i.nextProducerID, i.nextShard = s.NextProducerID, s.NextShard
 	i.nextNode, i.nextMetadata = max(i.nextNode, s.NextNode), max(i.nextMetadata, s.NextMetadata)
 	for _, broker := range s.Brokers {
@@ -190,6 +207,5 @@ func (m *Machine) Restore(b []byte) error {
 		}
 		i.putTopic(t)
 	}
-	m.publish(Change{Image: i, All: true})
-	return nil
+	return i, nil
 }

@@ -189,7 +189,7 @@ func TestRestore_RefusesWhatItCannotRead(t *testing.T) {
 	if !bytes.Equal(before, snapshotOf(t, m)) {
 		t.Error("a failed restore changed the state")
 	}
-	if err := m.Restore([]byte(`{"version":3}`)); !errors.Is(err, ErrUnsupportedVersion) || m.Err() == nil {
+	if err := m.Restore([]byte(`{"version":4}`)); !errors.Is(err, ErrUnsupportedVersion) || m.Err() == nil {
 		t.Error(err, m.Err())
 	}
 }

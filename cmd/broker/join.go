@@ -7,7 +7,6 @@ import (
 
 	"github.com/stelemq/stele/broker/bootstrap"
 	"github.com/stelemq/stele/client"
-	"github.com/stelemq/stele/dledger"
 	"github.com/stelemq/stele/dledger/transport"
 	"github.com/stelemq/stele/internal/vfs"
 )
@@ -92,23 +91,6 @@ func (n *node) bootstrap(ctx context.Context) error {
 		fmt.Fprintf(n.err, "joined cluster %s as node %d. Next: broker topic alter --replicas 3 --all  gives the topics that exist more replicas\n", id.ClusterID, id.NodeID)
 	}
 	return nil
-}
-
-// metadataSpec is this node's part in replicating the metadata.
-func (n *node) metadataSpec() dledger.MetadataSpec {
-	typed := func(m map[uint64]int32) map[dledger.ReplicaID]int32 {
-		if m == nil {
-			return nil
-		}
-		out := make(map[dledger.ReplicaID]int32, len(m))
-		for r, node := range m {
-			out[dledger.ReplicaID(r)] = node
-		}
-		return out
-	}
-	return dledger.MetadataSpec{
-		Replica: dledger.ReplicaID(n.state.Identity().MetadataReplica), Founders: typed(n.state.Founders()), Known: typed(n.state.Known()),
-	}
 }
 
 // raftAddresses asks a broker, by its address for clients, where the brokers reach each other.

@@ -72,7 +72,7 @@ func (n *node) live(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m := &bootstrap.Member{State: n.state, Transport: n.transport, Host: h, Machine: machine, Address: n.raftAddress, Logger: n.logger}
+	m := &bootstrap.Member{State: n.state, Transport: n.transport, Host: h, Machine: machine, Address: n.raftAddress, Rack: n.config.Rack, Logger: n.logger}
 	m.Serve()
 	watch, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -102,7 +102,7 @@ func (n *node) checkPorts() error {
 func (n *node) open(ctx context.Context, machine *metadata.Machine) (*dledger.Host, error) {
 	h, err := dledger.Open(ctx, dledger.Options{
 		Dir: n.dir, NodeID: n.state.Identity().NodeID, Logger: n.logger, Transport: n.transport,
-		StateMachine: broker.StateMachine(machine), Metadata: n.metadataSpec(),
+		StateMachine: broker.StateMachine(machine), Metadata: n.state.MetadataSpec(),
 		Fatal: n.fatal, JournalFileBytes: int64(n.config.JournalFileBytes), InFlightBytes: int64(n.config.InFlightBytes),
 		ReservePercent: n.config.ReservePercent, ReplicaLagTimeMax: n.config.ReplicaLagTimeMax, Registerer: n.metrics,
 		ControllerLease: n.config.SessionTimeout,
@@ -130,7 +130,7 @@ func (n *node) serve(ctx context.Context, h *dledger.Host, machine *metadata.Mac
 	var err error
 	n.broker, err = broker.New(broker.Options{
 		NodeID: id.NodeID, Listeners: listenersOf(n.config), Host: broker.DLedger(h), Metadata: machine, Config: settings,
-		Transport: n.transport, RaftAddress: n.raftAddress, DirectoryID: id.DirectoryID, MetadataReplica: id.MetadataReplica,
+		Transport: n.transport, RaftAddress: n.raftAddress, DirectoryID: id.DirectoryID, MetadataReplica: func() uint64 { return n.state.Identity().MetadataReplica },
 		Registerer: n.metrics, Gatherer: n.metrics, Logger: n.logger, Version: b.Version, Revision: b.Revision,
 	})
 	if err != nil {

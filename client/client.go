@@ -211,19 +211,23 @@ func (c *Client) ask(ctx context.Context, msg kproto.Message, connect func() (*l
 	}
 }
 
-// askAside sends a message that a broker may take long to answer to any broker, on another connection than askAny does: a
-// broker answers the requests of a connection in their order.
+// askAside sends a message that a broker may take long to answer to any broker, on a connection of its own: a broker answers
+// the requests of a connection in their order, and others must not wait for this one.
 func (c *Client) askAside(ctx context.Context, msg kproto.Message) (kproto.Message, error) {
 	c.mu.Lock()
-	brokers := slices.Clone(c.cluster.Brokers)
+	brokers, closed := slices.Clone(c.cluster.Brokers), c.closed
 	c.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
 	rand.Shuffle(len(brokers), func(i, k int) { brokers[i], brokers[k] = brokers[k], brokers[i] })
 	for i := range brokers {
-		l, err := c.pool.get(ctx, brokers[i].ID)
+		l, err := dialLink(ctx, &c.opts, brokers[i].Addr())
 		if err != nil {
 			continue
 		}
 		res, err := l.roundTrip(ctx, msg, c.opts.RequestTimeout)
+		l.close(ErrClosed)
 		if err == nil || ctx.Err() != nil || !errors.Is(err, ErrConnectionLost) {
 			return res, err
 		}

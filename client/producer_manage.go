@@ -75,7 +75,9 @@ func (p *Producer) noIdentity(err error) bool {
 		defer p.mu.Unlock()
 		for _, t := range p.topics {
 			for _, part := range t.parts {
-				part.lastErr = err
+				if !errors.Is(part.lastErr, ErrNoLeader) { // which says more
+					part.lastErr = err
+				}
 			}
 		}
 		return false

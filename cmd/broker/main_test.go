@@ -124,7 +124,7 @@ func TestCommands_Table(t *testing.T) {
 		{"version -o nonsense", 2, `^$`, `want text, json, yaml or name`},
 		{"nonsense", 2, `^$`, `unknown command "nonsense"\nSee: broker --help`},
 		{"topc list", 2, `^$`, `did you mean topic\?`},
-		{"topic", 2, `^$`, `a command is missing: create, delete, describe, list`},
+		{"topic", 2, `^$`, `a command is missing: add-partitions, alter, create, delete, describe, list`},
 		{"topic creat x", 2, `^$`, `did you mean create\?`},
 		{"topic list --nonsense", 2, `^$`, `unknown flag: --nonsense`},
 		{"topic list extra", 2, `^$`, `unknown command|accepts 0 arg`},
@@ -154,6 +154,31 @@ func TestCommands_Table(t *testing.T) {
 		{"cluster health --interval 0s --watch", 2, `^$`, `must be more than 0s`},
 		{"partition list logs", 0, `(?m)^logs +2 +1 +\d+ +1 +1 +ok$`, `^$`},
 		{"partition list --offline --under-replicated --check", 0, `^TOPIC +PARTITION[A-Z -]+\n$`, `^$`},
+		{"partition status logs/0 --http " + s.http, 0, `(?s)LEADER +1\n.*NODE +ROLE +TERM +LAST +COMMIT.*\n1 +leader +\d+ +\d+ +\d+ +0 +0ms +0 +0 +voter\n`, `^$`},
+		{"partition status logs/9 --http " + s.http, 1, `^$`, `there is no such partition`},
+		{"partition status nope/0 --http " + s.http, 1, `^$`, `there is no such partition`},
+		{"partition status logs", 2, `^$`, `want TOPIC/PARTITION`},
+		{"partition status logs/0 --http " + closed, 1, `^$`, `connection refused.*--http`},
+		{"partition transfer-leader logs/0 --to 1 --http " + s.http, 0, `^logs/0 +LEADS-ALREADY`, `^$`},
+		{"partition transfer-leader logs/0 --to 9 --http " + s.http, 1, `^$`, `9`},
+		{"partition transfer-leader logs/0", 2, `^$`, `to which node`},
+		{"partition move logs/0", 2, `^$`, `to which nodes`},
+		{"partition move logs/0 --to 1,1", 2, `^$`, `want different node ids`},
+		{"partition move logs/7 --to 1", 1, `^$`, `has partitions 0 to 2`},
+		{"partition move logs/0 --to 1", 0, `logs +0 +1 +1 +THERE-ALREADY`, ``},
+		{"partition recover logs/0", 2, `^$`, `look with --dry-run, then say --yes`},
+		{"partition recover logs/0 --dry-run", 0, `logs/0 +NOT-NEEDED`, `^$`},
+		{"node list --http " + s.http, 0, `(?m)^1 +127.0.0.1:\d+ +- +active +3 +3$`, `^$`},
+		{"node drain x", 2, `^$`, `want different node ids|want one node id`},
+		{"node drain 7 --http " + s.http, 1, `^$`, `node 7 is not registered`},
+		{"node undrain 1 --http " + s.http, 0, `^$`, `node 1 is active`},
+		{"topic create x --mode nonsense", 2, `^$`, `want availability, quorum or protection`},
+		{"topic create x --mode protection --dry-run", 0, `WOULD-CREATE`, `^$`},
+		{"topic alter", 2, `^$`, `which topic`},
+		{"topic alter logs", 2, `^$`, `nothing to change`},
+		{"topic alter logs --replicas 3", 1, `^$`, `only 1 node is up; 3 replicas need 3 nodes`},
+		{"topic add-partitions logs", 2, `^$`, `how many in all`},
+		{"topic add-partitions logs --to 4", 0, `^logs +OK +3 → 4 partitions`, `^$`},
 		{"partition list nope", 1, `^$`, `does not exist`},
 		{"cluster info -o json", 0, `"controller": true`, `^$`},
 		{"cluster info --bootstrap-server " + s.address, 0, `CLUSTER`, `^$`},
@@ -191,7 +216,7 @@ func TestCommands_Table(t *testing.T) {
 		{"completion nonsense", 2, `^$`, `want bash, zsh, fish or powershell`},
 	} {
 		args := strings.Fields(row.args)
-		if len(args) > 1 && (args[0] == "topic" || args[0] == "cluster" || args[0] == "partition" || args[0] == "node") && !strings.Contains(row.args, "-b ") && !strings.Contains(row.args, "--bootstrap") {
+		if len(args) > 1 && (args[0] == "topic" || args[0] == "cluster" || args[0] == "partition" && args[1] != "status" && args[1] != "transfer-leader") && !strings.Contains(row.args, "-b ") && !strings.Contains(row.args, "--bootstrap") {
 			args = append(args, "-b", s.address)
 		}
 		got := command(t, args...)

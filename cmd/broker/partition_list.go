@@ -12,7 +12,8 @@ import (
 
 func newPartition(s streams) *cobra.Command {
 	return parent("partition", "Look at partitions, move them and their leaders",
-		"  broker partition list --under-replicated", groupAdmin, newPartitionList(s))
+		"  broker partition list --under-replicated\n  broker partition status logs/0\n  broker partition move logs/0 --to 1,2,4", groupAdmin,
+		newPartitionList(s), newPartitionStatus(s), newPartitionMove(s), newPartitionTransfer(s), newPartitionRecover(s))
 }
 
 func newPartitionList(s streams) *cobra.Command {

@@ -49,7 +49,7 @@ Without a command: one development broker on loopback, data in ./data.`,
 	root.Args = rootArgs
 	root.AddCommand(
 		newStart(s), newDev(s), newHealthcheck(s),
-		newTopic(s), newPartition(s), newCluster(s),
+		newTopic(s), newPartition(s), newNode(s), newCluster(s),
 		newConfig(s), newLog(s), newVersion(s), newCompletion(s),
 	)
 	return root

@@ -17,6 +17,7 @@ type topicCreate struct {
 	admin
 	partitions, replicas int
 	configs              []string
+	mode                 string
 	ifNotExists, dryRun  bool
 }
 
@@ -36,10 +37,17 @@ func newTopicCreate(s streams) *cobra.Command {
 		Use: "create NAME...", Short: "Create topics", Args: cobra.MinimumNArgs(1),
 		Example: `  broker topic create logs
   broker topic create logs events -p 6 -c segment.bytes=64MiB
+  broker topic create ledger -r 3 --mode protection
   broker topic create logs --if-not-exists --dry-run`,
+		Long: `--mode says what the topic gives up first when nodes are lost. quorum, the default: nothing that was acknowledged is lost
+while a majority of the replicas survives. availability: writing goes on from any survivor, which may lose records
+(unclean.leader.election.enable). protection: acks=all waits for every replica (min.insync.replicas), so one loss stops writing.`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			configs, err := parseConfigs(t.configs)
 			if err != nil {
+				return err
+			}
+			if _, err := modeConfigs(t.mode, 0); err != nil {
 				return err
 			}
 			return t.ask(cmd.Context(), func(ctx context.Context, c *client.Client) (answer, error) { return t.create(ctx, c, names, configs) })
@@ -49,12 +57,16 @@ func newTopicCreate(s streams) *cobra.Command {
 	cmd.Flags().IntVarP(&t.partitions, "partitions", "p", 0, "number of partitions; 0: the broker's default")
 	cmd.Flags().IntVarP(&t.replicas, "replicas", "r", 0, "replicas of each partition; 0: the broker's default")
 	cmd.Flags().StringArrayVarP(&t.configs, "topic-config", "c", nil, "a setting of the topic, `key=value`; repeatable")
+	cmd.Flags().StringVar(&t.mode, "mode", "", "availability, quorum or protection")
 	cmd.Flags().BoolVar(&t.ifNotExists, "if-not-exists", false, "a topic that exists already is no failure")
 	cmd.Flags().BoolVar(&t.dryRun, "dry-run", false, "only say what would happen")
 	return cmd
 }
 
 func (t *topicCreate) create(ctx context.Context, c *client.Client, names []string, configs map[string]string) (answer, error) {
+	if err := t.addMode(ctx, c, names[0], configs); err != nil {
+		return answer{}, err
+	}
 	topics := make([]client.NewTopic, 0, len(names))
 	for _, name := range names {
 		topics = append(topics, client.NewTopic{Name: name, Partitions: t.partitions, ReplicationFactor: t.replicas, Configs: configs})
@@ -78,6 +90,27 @@ func (t *topicCreate) create(ctx context.Context, c *client.Client, names []stri
 	}
 	a.items = created
 	return a, errors.Join(failed...)
+}
+
+// addMode adds the settings of the mode to configs, unless they are there.
+func (t *topicCreate) addMode(ctx context.Context, c *client.Client, name string, configs map[string]string) error {
+	n := t.replicas
+	if t.mode == modeProtection && n == 0 { // the broker knows how many there will be
+		results, err := c.CreateTopics(ctx, []client.NewTopic{{Name: name, Partitions: t.partitions}}, true)
+		if err != nil {
+			return err //nolint:wrapcheck // says all
+		}
+		if n = results[0].ReplicationFactor; n == 0 {
+			return usageErrorf("--mode protection: say how many replicas with -r")
+		}
+	}
+	more, err := modeConfigs(t.mode, n)
+	for key, value := range more {
+		if _, set := configs[key]; !set {
+			configs[key] = value
+		}
+	}
+	return err
 }
 
 func (t *topicCreate) judge(r client.TopicResult) createdTopic {

@@ -11,10 +11,11 @@ import (
 
 // describedTopic is a topic in the answer of `broker topic describe`.
 type describedTopic struct {
-	Name       string               `json:"name"`
-	Internal   bool                 `json:"internal"`
-	Health     string               `json:"health"`
-	Durability string               `json:"durability"`
+	Name       string `json:"name"`
+	Internal   bool   `json:"internal"`
+	Health     string `json:"health"`
+	Durability string `json:"durability"`
+	promise
 	Records    int64                `json:"records"`
 	Configs    []describedConfig    `json:"configs"`
 	Partitions []describedPartition `json:"partitions"`
@@ -88,6 +89,7 @@ func describeTopic(ctx context.Context, c *client.Client, name string, all bool)
 			d.Configs = append(d.Configs, describedConfig{k.Name, k.Value, k.Source.String()})
 		}
 	}
+	d.promise = promiseOf(replicas(t), configs)
 	starts, ends, err := offsets(ctx, c, t)
 	if err != nil {
 		return describedTopic{}, err
@@ -139,6 +141,9 @@ func (d *describedTopic) sections() []section {
 		{"TOPIC", d.Name},
 		{"HEALTH", d.Health},
 		{"DURABILITY", d.Durability},
+		{"MODE", d.Mode},
+		{"MAY-LOSE", d.MayLose},
+		{"WRITES-STOP", d.WritesStop},
 		{"PARTITIONS", fmt.Sprint(len(d.Partitions))},
 		{"RECORDS", fmt.Sprint(d.Records)},
 	}}

@@ -15,7 +15,10 @@ const (
 	// handOverPause is how long what could not be handed over rests.
 	handOverPause = 20 * time.Millisecond
 	// handOverStuck is after how long without any progress it is given up: nobody is there to take what is left.
-	handOverStuck = 2 * time.Second
+	handOverStuck = time.Second
+	// fenceTimeout bounds the wait for the others to know that this broker is going: where all stop at once
+	// there may be no majority left to know.
+	fenceTimeout = time.Second
 )
 
 // handOver gives this broker's leaderships away before it stops, so that clients go on elsewhere without an
@@ -29,13 +32,15 @@ func (b *Broker) handOver(ctx context.Context) {
 	b.liveness.mu.Lock()
 	b.liveness.shuttingDown = true
 	b.liveness.mu.Unlock()
-	if err := b.sendHeartbeat(ctx); err != nil {
+	told, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
+	if err := b.sendHeartbeat(told); err != nil {
 		b.log.Debug("tell the controller of the shutdown", "error", err)
 	}
 	left := b.handOverPartitions(ctx)
 	b.fenceMyself(ctx)
 	b.handOverMetadata(ctx)
-	b.log.Info("leaderships handed over", "left", left, "took", b.now().Sub(began))
+	b.log.Info("leaderships handed over", "left", left, "took_ms", b.now().Sub(began).Milliseconds())
 }
 
 // handOverPartitions returns how many leaderships stay although others have replicas.
@@ -110,9 +115,11 @@ func (b *Broker) successor(image *metadata.Image, p *partition, log PartitionLog
 // fenceMyself takes this broker out of the answers to Metadata. Its next registration undoes it.
 func (b *Broker) fenceMyself(ctx context.Context) {
 	br, ok := b.opts.Metadata.Image().Broker(b.opts.NodeID)
-	if !ok || br.Incarnation != b.incarnation {
+	if _, known := b.opts.Host.Controller(); !ok || !known || br.Incarnation != b.incarnation {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
 	fence := &metadata.FenceBrokers{Brokers: []metadata.BrokerEpoch{{Node: br.Node, Epoch: br.Epoch}}}
 	if _, err := b.propose(ctx, fence); err != nil {
 		b.log.Debug("fence", "error", err)

@@ -132,3 +132,24 @@ func consumeAll(t *testing.T, c *brokertest.Cluster, topic string) map[string]in
 		}
 	}
 }
+
+// All brokers may be stopped at once: who is left without a majority does not wait for it for long.
+func TestCluster_AllStopAtOnce(t *testing.T) {
+	c := brokertest.StartCluster(t, 3, brokertest.Options{})
+	createTopic(t, dialAddress(t, c.Addresses()[0]), "t", 6, 3)
+	began := time.Now()
+	var wg sync.WaitGroup
+	for _, b := range c.Nodes() {
+		wg.Go(func() {
+			if err := b.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("stopped after %s", took)
+	} else {
+		t.Log(took)
+	}
+}

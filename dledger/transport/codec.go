@@ -32,7 +32,7 @@ const (
 	// arrivalStep is how much is allocated for bytes that were announced before any of them has arrived; commandStep
 	// for those of a command, which come from a proven member.
 	arrivalStep = 64 << 10
-	commandStep = 1 << 20
+	commandStep = 8 << 20
 	// flagCovered, in the byte of an entry's type: the frame's checksum covers the first coveredSum bytes of its command
 	// only. A command of no more than coveredMin bytes is covered whole.
 	flagCovered = 0x80

@@ -108,29 +108,20 @@ func (l *lane) startLocked() bool {
 	return l.started
 }
 
-// take returns the oldest frame that waits.
-func (l *lane) take() (frame, bool) {
+// take returns the frames that wait, oldest first, and takes back what it returned before.
+func (l *lane) take(written []frame) []frame {
+	for i := range written {
+		written[i].clear()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.frames) == 0 {
-		return frame{}, false
+	if len(written) > 0 {
+		l.spare = written[0]
+		clear(written)
 	}
-	f := l.frames[0]
-	l.frames[0] = frame{}
-	if l.frames = l.frames[1:]; len(l.frames) == 0 {
-		l.frames = nil
-	}
-	l.bytes -= f.size()
-	return f, true
-}
-
-func (l *lane) recycle(f frame) {
-	f.clear()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if cap(f.head) > cap(l.spare.head) {
-		l.spare = f
-	}
+	frames := l.frames
+	l.frames, l.bytes = written[:0], 0
+	return frames
 }
 
 // run connects, writes, and begins again when that fails, until the transport is closed.
@@ -223,9 +214,9 @@ func (l *lane) stream() (connected time.Duration, err error) {
 
 func (l *lane) write(k *link, broken <-chan struct{}) error {
 	w := newFrameWriter(k.Conn)
+	var frames []frame
 	for {
-		f, ok := l.take()
-		if !ok {
+		if frames = l.take(frames); len(frames) == 0 {
 			select {
 			case <-l.wake:
 				continue
@@ -233,12 +224,15 @@ func (l *lane) write(k *link, broken <-chan struct{}) error {
 				return errors.New("the connection was cut")
 			}
 		}
-		f.seal()
-		if err := w.write(&f); err != nil {
+		sent := int64(0)
+		for i := range frames {
+			frames[i].seal()
+			sent += frames[i].size()
+		}
+		if err := w.write(frames); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
-		l.peer.t.counters.sent.Add(f.size())
-		l.recycle(f)
+		l.peer.t.counters.sent.Add(sent)
 	}
 }
 
@@ -258,8 +252,9 @@ func newFrameWriter(c net.Conn) *frameWriter {
 	return w
 }
 
-// write sends a frame in steps, each of which has its time: a slow network is not a broken one.
-func (w *frameWriter) write(f *frame) error {
+// write sends frames in steps, each of which has its time: a slow network is not a broken one. What fits a step leaves in
+// one call.
+func (w *frameWriter) write(frames []frame) error {
 	defer func() { clear(w.iov[:cap(w.iov)]) }()
 	w.iov = w.iov[:0]
 	step := 0
@@ -277,12 +272,14 @@ func (w *frameWriter) write(f *frame) error {
 		}
 		return nil
 	}
-	if err := add(f.head); err != nil {
-		return err
-	}
-	for _, b := range f.payload {
-		if err := add(b); err != nil {
+	for i := range frames {
+		if err := add(frames[i].head); err != nil {
 			return err
+		}
+		for _, b := range frames[i].payload {
+			if err := add(b); err != nil {
+				return err
+			}
 		}
 	}
 	if err := w.flush(); err != nil || w.direct {

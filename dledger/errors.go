@@ -29,8 +29,8 @@ var (
 	ErrNoSpace = errors.New("dledger: no space left for appends")
 	// ErrCorrupt: stored bytes do not match their checksum; they are never served.
 	ErrCorrupt = errors.New("dledger: stored data is corrupt")
-	// ErrOldGeneration: the directory holds a newer generation of the partition.
-	ErrOldGeneration = errors.New("dledger: the directory holds a newer generation")
+	// ErrOldGeneration: the directory holds a newer generation of the partition, or a later replica.
+	ErrOldGeneration = errors.New("dledger: the directory holds a newer generation or replica")
 	// ErrClosed: the partition or the host has been closed.
 	ErrClosed = errors.New("dledger: closed")
 	// ErrUnsupportedVersion: files were written by a newer version of this software.

@@ -124,6 +124,14 @@ func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
 	}
 	var s *shardLog
 	switch {
+	case err == nil && file.Shard == spec.Shard && file.Replica > spec.Replica:
+		return nil, fmt.Errorf("%w: %s holds replica %d, later than %d", ErrOldGeneration, dir, file.Replica, spec.Replica)
+	case err == nil && file.Shard == spec.Shard && file.Replica < spec.Replica:
+		// It was replaced while it was down: what it has promised ended with it.
+		if err := h.discard(dir, shardKey{file.Shard, file.Replica}); err != nil {
+			return nil, err
+		}
+		return createShard(h.shardOptions(&spec), dir, key, spec.Generation)
 	case err == nil && succeeds(&spec, file):
 		return h.adopt(spec, dir, file)
 	case err == nil && file.Shard != spec.Shard:
@@ -328,6 +336,9 @@ func (h *Host) DeletePartition(spec PartitionSpec) error {
 	h.mu.Lock()
 	p := h.partitions[spec.Shard]
 	h.mu.Unlock()
+	if p != nil && p.spec.Replica > spec.Replica {
+		return nil // a later one
+	}
 	if p != nil {
 		if err := p.endCatchUp(); err != nil {
 			return err
@@ -346,7 +357,7 @@ func (h *Host) DeletePartition(spec PartitionSpec) error {
 	}
 	dir := h.partitionDir(spec)
 	f, err := readReplicaFile(h.opts.FS, dir)
-	if notExist(err) || (err == nil && f.Shard != spec.Shard) {
+	if notExist(err) || (err == nil && (f.Shard != spec.Shard || f.Replica > spec.Replica)) {
 		return nil
 	}
 	return h.discard(dir, shardKey{spec.Shard, spec.Replica})

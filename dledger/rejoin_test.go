@@ -2,6 +2,7 @@ package dledger
 
 import (
 	"context"
+	"errors"
 	"testing"
 )
 
@@ -43,4 +44,49 @@ func TestRestart_OfAPromotedReplica(t *testing.T) {
 			return known && self.voter && p.Offsets().HighWatermark == c.partition(0, 16).Offsets().HighWatermark
 		})
 	}
+}
+
+// Replica ids are never reused and only grow. Metadata that is being replayed may speak of a replica that was replaced
+// long ago: it must neither be opened on the files of the later one nor delete them.
+func TestStart_OfAReplacedReplicaLeavesTheLaterOneAlone(t *testing.T) {
+	dir := t.TempDir()
+	spec := PartitionSpec{Topic: "t", Partition: 0, Shard: 16, Replica: 4, Members: map[ReplicaID]int32{4: 1}, Config: LogConfig{SegmentBytes: 1 << 20, FlushMessages: 1}}
+	h, _ := startHost(t, dir, 1, 0, Options{})
+	p, err := h.StartPartition(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "it leads", p.isLeader.Load)
+	appendN(t, p, 0, 5)
+	closeHost(t, h)
+
+	h, _ = startHost(t, dir, 1, 0, Options{})
+	defer func() { closeHost(t, h) }()
+	old := spec
+	old.Replica, old.Members = 2, map[ReplicaID]int32{2: 1}
+	if _, err := h.StartPartition(t.Context(), old); !errors.Is(err, ErrOldGeneration) {
+		t.Fatalf("%v, want %v", err, ErrOldGeneration)
+	}
+	if err := h.DeletePartition(old); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = h.StartPartition(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "it leads again", p.isLeader.Load)
+	wantLog(t, p, 0, 5)
+	if err := h.DeletePartition(old); err != nil || h.partition(16) == nil {
+		t.Fatalf("%v: the later replica must go on", err)
+	}
+	wantLog(t, p, 0, 5)
+
+	// A later one begins anew: what the former has promised ended with it.
+	closeHost(t, h)
+	h, _ = startHost(t, dir, 1, 0, Options{})
+	later := spec
+	later.Replica, later.Members = 7, map[ReplicaID]int32{7: 1}
+	if p, err = h.StartPartition(t.Context(), later); err != nil {
+		t.Fatal(err)
+	}
+	wantLog(t, p, 0, 0)
 }

@@ -64,6 +64,9 @@ type Options struct {
 	// ProducerExpiry is how long an idempotent producer is remembered after its last batch; 0 = 24 h.
 	ProducerExpiry time.Duration
 	reach          int // entries that Raft can reach after a start, for tests
+	// Damaged is called when a replica has been found damaged that others can replace: by StartPartition, which then fails,
+	// or while it runs; then it has been stopped. It must not block. See Host.ReplaceDamaged. nil: nobody is told.
+	Damaged func(spec PartitionSpec, err error)
 	// Registerer takes the metrics; nil = nobody does.
 	Registerer prometheus.Registerer
 }

@@ -26,6 +26,9 @@ func (h *Host) StartPartition(ctx context.Context, spec PartitionSpec) (*Partiti
 	p, err := h.start(spec)
 	if err != nil {
 		h.unregister(spec)
+		if unreadable(err) {
+			h.tellDamaged(spec, err)
+		}
 		return nil, err
 	}
 	_ = ctx
@@ -300,7 +303,7 @@ func (h *Host) StopPartition(spec PartitionSpec) error {
 		return err
 	}
 	p.close()
-	if err := h.unload(p); err != nil {
+	if err := h.unloadOnce(p); err != nil {
 		return err
 	}
 	// What the journal has of the shard must stand in its files before they are closed.
@@ -344,7 +347,7 @@ func (h *Host) DeletePartition(spec PartitionSpec) error {
 			return err
 		}
 		p.close()
-		if err := h.unload(p); err != nil {
+		if err := h.unloadOnce(p); err != nil {
 			return err
 		}
 		h.journal.forgetShard(p.shard)

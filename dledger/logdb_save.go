@@ -46,7 +46,13 @@ func (d *logDB) save(updates []pb.Update, st *stepState, worker uint64) error {
 			continue
 		}
 		s.worker.Store(worker)
+		if s.condemned() {
+			continue // nothing of it will be said
+		}
 		sv, err := d.prepare(s, &updates[i])
+		if damaged(err) && s.condemn(err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -27,6 +27,9 @@ func (o observer) Stamp(m *pb.Message) (int64, bool) {
 	if s := ShardID(m.ShardID); s.metadata() {
 		return 0, o.h.speaksMetadata(s)
 	}
+	if p := o.h.partition(ShardID(m.ShardID)); p != nil && p.shard.condemned() {
+		return 0, false
+	}
 	switch m.Type {
 	case pb.Propose:
 		// A leader elsewhere has not validated it against its own state.
@@ -51,7 +54,7 @@ func (o observer) Received(node int32, m *pb.Message, stamp int64) bool {
 		return o.h.speaksMetadata(s)
 	}
 	p := o.h.partition(ShardID(m.ShardID))
-	if p == nil {
+	if p == nil || p.shard.condemned() || ReplicaID(m.To) != p.shard.key.replica {
 		return false
 	}
 	switch m.Type {

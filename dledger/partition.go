@@ -41,6 +41,9 @@ type Partition struct {
 	holdUntil   atomic.Int64 // by monotonic(): acknowledge nothing before
 	subs        subscribers
 	catching    catchUp
+
+	unloadMu sync.Mutex
+	unloaded bool // its Raft group has been stopped for good; unloadMu guards
 	flushed     time.Time // only the flusher looks at it
 
 	mu sync.Mutex

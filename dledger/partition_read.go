@@ -12,6 +12,9 @@ import (
 // has been verified. Errors: ErrOffsetOutOfRange (From outside [log start, log end]), ErrCorrupt, ErrClosed.
 func (p *Partition) Read(dst []byte, r ReadRequest) ([]byte, Offsets, error) {
 	off := p.Offsets()
+	if p.shard.condemned() {
+		return dst, off, ErrCorrupt
+	}
 	if r.From < off.LogStart || r.From > off.LogEnd {
 		return dst, off, ErrOffsetOutOfRange
 	}
@@ -38,9 +41,10 @@ func (p *Partition) readError(err error) error {
 	switch {
 	case errors.Is(err, commitlog.ErrOffsetOutOfRange):
 		return ErrOffsetOutOfRange
-	case errors.Is(err, commitlog.ErrCorrupt):
+	case unreadable(err):
 		p.host.metrics.corrupt.Inc()
 		p.logger.Error("stored data is corrupt", "error", err)
+		p.shard.condemn(err)
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	case errors.Is(err, commitlog.ErrClosed):
 		return ErrClosed

@@ -36,7 +36,10 @@ type replicaFile struct {
 	Segment    record.Offset `json:"segment"`
 	Position   int64         `json:"position"`
 	Fence      fence         `json:"fence"`
-	Checksum   string        `json:"checksum,omitempty"`
+	// Damaged is why the replica may not be used any more; DamagedFile is where, if that is known.
+	Damaged     string `json:"damaged,omitempty"`
+	DamagedFile string `json:"damaged_file,omitempty"`
+	Checksum    string `json:"checksum,omitempty"`
 }
 
 func (f *replicaFile) sum() (string, error) {

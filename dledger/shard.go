@@ -34,6 +34,8 @@ type shardObserver interface {
 	saved(index Index)
 	// committed: recs, contiguous, have been committed and, here, saved.
 	committed(recs []entryRecord)
+	// damaged: stored bytes cannot be read, or do not check; it reports whether the replica is out of the partition now.
+	damaged(err error) bool
 	// leader: who leads in a term; replica 0 = nobody.
 	leader(term Term, replica ReplicaID)
 }
@@ -47,6 +49,7 @@ type shardLog struct {
 	fs         vfs.FS
 	logger     *slog.Logger
 	log        *openLog
+	bad        atomic.Bool // found damaged: nothing more is saved or said
 	durability
 	worker atomic.Uint64 // the step worker that saves it; 0 = none has yet
 

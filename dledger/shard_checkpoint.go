@@ -24,7 +24,7 @@ func (s *shardLog) checkpoint() (checkpointResult, error) {
 	}
 	s.mu.Unlock()
 	if err != nil {
-		return checkpointResult{}, err
+		return s.checkpointFailed(err)
 	}
 	if err := s.syncData(nil); err != nil {
 		return checkpointResult{}, err
@@ -38,7 +38,7 @@ func (s *shardLog) checkpoint() (checkpointResult, error) {
 	s.trimLocked()
 	s.mu.Unlock()
 	if err != nil {
-		return checkpointResult{}, err
+		return s.checkpointFailed(err)
 	}
 	if file != nil {
 		if err := writeReplicaFile(s.fs, s.dir, file); err != nil {
@@ -49,6 +49,14 @@ func (s *shardLog) checkpoint() (checkpointResult, error) {
 		s.mu.Unlock()
 	}
 	return checkpointResult{index: upTo, sync: s.syncedTo()}, nil
+}
+
+// checkpointFailed: records could not be read. A damaged replica needs no checkpoint.
+func (s *shardLog) checkpointFailed(err error) (checkpointResult, error) {
+	if s.condemn(err) {
+		return checkpointResult{gone: true}, nil
+	}
+	return checkpointResult{}, err
 }
 
 // trimLocked drops records from memory that .raft has and that are not among the newest.

@@ -1,11 +1,14 @@
 package dledger
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
+	"github.com/stelemq/stele/commitlog"
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -89,7 +92,10 @@ func (s *shardLog) iterate(ents []pb.Entry, size uint64, low, high Index, maxSiz
 			Key: r.key, ClientID: r.client, SeriesID: r.series,
 		}
 		if err := s.fillCommand(&e, r, termOnly || full); err != nil {
-			return nil, 0, err
+			if !unreadable(err) || s.observer == nil || !s.observer.damaged(err) {
+				return nil, 0, err
+			}
+			e.Cmd = noBytes() // nothing that this replica says leaves it any more
 		}
 		ents = append(ents, e)
 		if full {
@@ -106,6 +112,8 @@ func (s *shardLog) iterate(ents []pb.Entry, size uint64, low, high Index, maxSiz
 // noBytes stands for the payload of an entry whose bytes nobody will look at: dragonboat's encoding byte and
 // one more, since an empty command would be a no-op.
 func noBytes() []byte { return []byte{0, 0} }
+
+var errEntryCRC = errors.New("entry does not check")
 
 func (s *shardLog) fillCommand(e *pb.Entry, r *entryRecord, termOnly bool) error {
 	switch r.kind {
@@ -129,7 +137,9 @@ func (s *shardLog) fillCommand(e *pb.Entry, r *entryRecord, termOnly bool) error
 			return fmt.Errorf("read entry %d of %s: %w", r.index, s.dir, err)
 		}
 		if castagnoli(0, e.Cmd[1:]) != r.crc {
-			return fmt.Errorf("%w: entry %d of %s at %d+%d", ErrCorrupt, r.index, s.dir, r.segment, r.pos)
+			return fmt.Errorf("%w: entry %d: %w", ErrCorrupt, r.index, &commitlog.CorruptionError{
+				Path: filepath.Join(s.dir, fmt.Sprintf("%020d.log", r.segment)), Pos: int64(r.pos), Err: errEntryCRC,
+			})
 		}
 	}
 	return nil

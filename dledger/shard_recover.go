@@ -83,6 +83,9 @@ func recoverShard(o shardOptions, dir string, pending func(shardKey) *pendingSha
 	if err != nil {
 		return nil, fmt.Errorf("recover %s: %w", dir, err)
 	}
+	if file.Damaged != "" {
+		return nil, fmt.Errorf("recover %s: %w: %s", dir, ErrCorrupt, file.Damaged)
+	}
 	r := &recovery{shardOptions: o, dir: dir, file: file, raftEnd: map[record.Offset]int64{}}
 	r.pending = pending(shardKey{file.Shard, file.Replica})
 	if r.files, err = commitlog.OpenRecovery(dir, o.log); err != nil {

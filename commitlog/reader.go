@@ -73,6 +73,22 @@ func (l *Log) Read(dst []byte, from, upTo record.Offset, maxBytes int, atLeastOn
 	}
 }
 
+// ReadStored is Read for copies of the log: it begins at the first segment's base, also where that lies below the log start.
+// No truncation below upTo may run.
+func (l *Log) ReadStored(dst []byte, from, upTo record.Offset, maxBytes int, atLeastOne bool) ([]byte, error) {
+	switch {
+	case from >= l.LogStart():
+		return l.Read(dst, from, upTo, maxBytes, atLeastOne)
+	case l.closed.Load():
+		return dst, ErrClosed
+	}
+	out, err := l.readFiles(dst, from, upTo, maxBytes, atLeastOne)
+	if errors.Is(err, ErrCorrupt) {
+		count(l.env.opts.Metrics.Corrupted)
+	}
+	return out, err
+}
+
 // readAgain repeats a read that found a batch of the wrong leader epoch, if the epochs are what is wrong.
 func (l *Log) readAgain(e *epochError, dst []byte, from, upTo record.Offset, maxBytes int, atLeastOne bool) ([]byte, error) {
 	if ok, err := l.epochsTrue(l.epochs.around(e.at)); ok || err != nil {
@@ -94,6 +110,11 @@ func (l *Log) read(dst []byte, from, upTo record.Offset, maxBytes int, atLeastOn
 	if from < l.LogStart() || int64(from) > l.next.Load() {
 		return dst, fmt.Errorf("%w: %d is not in [%d, %d]", ErrOffsetOutOfRange, from, l.LogStart(), l.next.Load())
 	}
+	return l.readFiles(dst, from, upTo, maxBytes, atLeastOne)
+}
+
+// readFiles is read without regard to the log start.
+func (l *Log) readFiles(dst []byte, from, upTo record.Offset, maxBytes int, atLeastOne bool) ([]byte, error) {
 	before := len(dst)
 	upTo = min(upTo, record.Offset(l.next.Load()))
 	for from < upTo {

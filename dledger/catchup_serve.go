@@ -64,7 +64,7 @@ func (p *Partition) serve(ctx context.Context, method string, q *catchUpQuestion
 // serveBatches answers with batches below what is committed, whole and checked, behind a checksum over all of them.
 func (p *Partition) serveBatches(ctx context.Context, q *catchUpQuestion) ([]byte, error) {
 	upTo := min(q.UpTo, p.shard.committedOffset())
-	b, err := p.shard.log.Read(make([]byte, 4, 4+catchUpChunk), q.From, upTo, catchUpChunk, true)
+	b, err := p.shard.log.now().ReadStored(make([]byte, 4, 4+catchUpChunk), q.From, upTo, catchUpChunk, true)
 	if err != nil {
 		return nil, p.readError(err)
 	}

@@ -168,3 +168,98 @@ func TestCatchUp_LearnerIsPromotedAndLeads(t *testing.T) {
 		t.Fatal("no epoch")
 	}
 }
+
+// The node that a replica catches up from is lost on the way: it goes on from another, with what it has.
+func TestCatchUp_SourceDies(t *testing.T) {
+	c := newCluster(t, 4)
+	c.options = func(o *Options) { o.reach, o.CatchUpRate = 4, 2<<20 }
+	for i := range c.hosts {
+		c.start(i)
+	}
+	c.specs[16] = PartitionSpec{
+		Topic: "t", Partition: 16, Shard: 16, Members: map[ReplicaID]int32{1: 1, 2: 2, 3: 3},
+		Config: LogConfig{SegmentBytes: 1 << 20, FlushMessages: 1},
+	}
+	for i := range 3 {
+		c.run(i, c.specs[16])
+	}
+	c.write(16, 8)
+	for i := range 3 {
+		c.restart(i)
+		c.leader(16)
+	}
+	p := c.add(16, 9, 3)
+	staged := func() record.Offset {
+		p.catching.mu.Lock()
+		defer p.catching.mu.Unlock()
+		if p.catching.stage == nil {
+			return 0
+		}
+		return p.catching.stage.log.End().Next
+	}
+	await(t, "a part has come", func() bool { return staged() > 0 })
+	had := staged()
+	if p.catching.installed.Load() > 0 {
+		t.Fatal("it was too fast to be cut off")
+	}
+	lost := c.leader(16)
+	c.stop(lost)
+	c.leader(16)
+	await(t, "it has caught up", func() bool { return p.catching.installed.Load() > 0 })
+	if had == 0 {
+		t.Fatal("nothing had come")
+	}
+	c.start(lost)
+	c.equal(16)
+	c.sameFiles(16, 3, lost)
+}
+
+// A replica that is stopped or deleted while it catches up lets go, and nothing of it is left.
+func TestCatchUp_StoppedOnTheWay(t *testing.T) {
+	c := newCluster(t, 4)
+	c.options = func(o *Options) { o.reach, o.CatchUpRate = 4, 2<<20 }
+	for i := range c.hosts {
+		c.start(i)
+	}
+	c.specs[16] = PartitionSpec{
+		Topic: "t", Partition: 16, Shard: 16, Members: map[ReplicaID]int32{1: 1, 2: 2, 3: 3},
+		Config: LogConfig{SegmentBytes: 1 << 20, FlushMessages: 1},
+	}
+	for i := range 3 {
+		c.run(i, c.specs[16])
+	}
+	c.write(16, 8)
+	for i := range 3 {
+		c.restart(i)
+		c.leader(16)
+	}
+	p := c.add(16, 9, 3)
+	spec := p.Spec()
+	staging := func(p *Partition) func() bool {
+		return func() bool {
+			p.catching.mu.Lock()
+			defer p.catching.mu.Unlock()
+			return p.catching.stage != nil
+		}
+	}
+	await(t, "it begins", staging(p))
+	if err := c.hosts[3].StopPartition(spec); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(p.shard.dir, stageDirName)); !os.IsNotExist(err) {
+		t.Fatalf("the stage is left: %v", err)
+	}
+	p, err := c.hosts[3].StartPartition(context.Background(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "it begins again", staging(p))
+	if err := c.hosts[3].DeletePartition(spec); err != nil {
+		t.Fatal(err)
+	}
+	// Its id is burnt; another comes in its place.
+	c.change(16, func(ctx context.Context, p *Partition) error { return p.Remove(ctx, 9) })
+	p = c.add(16, 10, 3)
+	await(t, "it begins once more", staging(p))
+	c.stop(3)
+}

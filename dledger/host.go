@@ -113,6 +113,7 @@ type Host struct {
 	catching    chan struct{} // taken by replicas of this node that catch up
 	behind      chan struct{} // taken by leaders that wait for others to do so
 	catchUpRate throttle
+	trim        chan struct{} // wakes the trimmer
 
 	routesMu sync.RWMutex
 	// routesMu guards:
@@ -140,7 +141,7 @@ func newHost(ctx context.Context, o Options) *Host {
 		partitions: make(map[ShardID]*Partition), dirs: make(map[string]ShardID), recovered: make(map[shardKey]*shardLog),
 		proposals: make(chan *Partition, proposalsQueued), routes: make(map[ShardID]*Partition),
 		transport: o.Transport, registry: newRegistry(), catchUpRate: newThrottle(o.CatchUpRate),
-		catching: make(chan struct{}, catchUpAtOnce), behind: make(chan struct{}, behindWaiters),
+		catching: make(chan struct{}, catchUpAtOnce), trim: make(chan struct{}, 1), behind: make(chan struct{}, behindWaiters),
 	}
 	h.controllerAt.Store(-int64(o.ControllerLease) - 1) // not heard yet
 	h.setMetadata(o.Metadata)
@@ -209,7 +210,7 @@ func (h *Host) open() error {
 		return err
 	}
 	h.db = newLogDB(h.journal, h.opts.Fatal, h.metrics)
-	h.db.lagRate = newThrottle(h.opts.CatchUpRate)
+	h.db.lagRate, h.db.trimmed = newThrottle(h.opts.CatchUpRate), h.trimSoon
 	if err := h.startNodeHost(); err != nil {
 		return err
 	}
@@ -220,6 +221,7 @@ func (h *Host) open() error {
 	h.tasks.Go(h.sweeper)
 	h.tasks.Go(h.flusher)
 	h.tasks.Go(h.expirer)
+	h.tasks.Go(h.trimmer)
 	if h.lostCache {
 		h.tasks.Go(h.consult)
 	}

@@ -20,6 +20,7 @@ type logDB struct {
 	journal *journal
 	fatal   func(error)
 	metrics *metrics
+	trimmed func()   // Raft has let go of entries
 	lagRate throttle // of entries that are read for followers behind
 
 	mu sync.RWMutex
@@ -190,10 +191,20 @@ func (d *logDB) ReadRaftState(shard, replica, lastIndex uint64) (raftio.RaftStat
 	return rs, nil
 }
 
-// RemoveEntriesTo does nothing: entries go with their segments, at retention.
+// RemoveEntriesTo notes that Raft reads nothing up to an index any more. Entries go with their segments (trim.go).
 func (d *logDB) RemoveEntriesTo(shard, replica, index uint64) error {
-	if s, err := d.shard(shard, replica); err != nil || s != nil {
+	s, err := d.shard(shard, replica)
+	if err != nil {
 		return err
+	}
+	if s != nil {
+		s.mu.Lock()
+		s.first = max(s.first, Index(index)+1)
+		s.mu.Unlock()
+		if d.trimmed != nil {
+			d.trimmed()
+		}
+		return nil
 	}
 	return d.meta.RemoveEntriesTo(shard, replica, index) //nolint:wrapcheck // dragonboat's own error, to dragonboat
 }

@@ -196,7 +196,9 @@ func (p *Partition) committed(recs []entryRecord) {
 			p.establishLocked()
 		case kindConfig:
 			p.refreshRoster()
-		case kindData, kindVoid, kindCommand:
+		case kindCommand:
+			p.host.trimSoon()
+		case kindData, kindVoid:
 		}
 	}
 	due := p.acknowledgeLocked(nil)

@@ -375,7 +375,7 @@ func TestNetwork_DamagedEntriesComeAgain(t *testing.T) {
 	// What the transport's checksum does not see, for it was damaged before, the batch's own shows.
 	p := c.partition((lead+1)%3, 16)
 	b := append([]byte{0}, testBatch(rng, 1000)...)
-	m := pb.Message{Type: pb.Replicate, ShardID: 16, Entries: []pb.Entry{{Type: pb.EncodedEntry, ClientID: clientID(1, 1, false), Cmd: b}}}
+	m := pb.Message{Type: pb.Replicate, ShardID: 16, To: uint64(p.spec.Replica), Entries: []pb.Entry{{Type: pb.EncodedEntry, ClientID: clientID(1, 1, false), Cmd: b}}}
 	o := observer{p.host}
 	if !o.Received(int32(lead+1), &m, 0) {
 		t.Fatal("whole entries are refused")

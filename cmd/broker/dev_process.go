@@ -21,6 +21,7 @@ func (d *devCluster) launch(n *cli.DevNode) error {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
+	n.HTTP, _ = freeAddress(n.HTTP) // somebody may have taken it while the broker was down
 	var peers []string
 	for _, p := range d.ctl.Nodes {
 		peers = append(peers, fmt.Sprintf("%d@%s", p.ID, p.Raft))
@@ -48,6 +49,9 @@ func (d *devCluster) launch(n *cli.DevNode) error {
 	return nil
 }
 
+// devStopPatience is how long a broker may take to hand over what it leads when all are stopped.
+const devStopPatience = 2 * time.Second
+
 // end signals a broker's process and waits until it is gone.
 func (d *devCluster) end(n *cli.DevNode, how os.Signal) error {
 	p, err := os.FindProcess(n.PID)
@@ -58,7 +62,12 @@ func (d *devCluster) end(n *cli.DevNode, how os.Signal) error {
 	if err := p.Signal(how); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("signal broker %d (pid %d): %w", n.ID, n.PID, err)
 	}
+	again := time.Now().Add(devStopPatience)
 	for deadline := time.Now().Add(devReadyTimeout); n.Running(); {
+		if how == os.Interrupt && time.Now().After(again) {
+			_ = p.Signal(how) // at once: all stop, so there is nobody to hand anything over to
+			again = deadline
+		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("broker %d (pid %d) has not ended within %s; kill it with: broker dev kill %d", n.ID, n.PID, devReadyTimeout, n.ID)
 		}

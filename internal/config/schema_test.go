@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"math"
 	"path/filepath"
 	"reflect"
@@ -81,6 +82,23 @@ func TestConfigs_AllFilesLoad(t *testing.T) {
 			if want := load(t, Request{DefaultsOnly: true, Dev: true}); !reflect.DeepEqual(c.Settings, want.Settings) {
 				t.Errorf("%s is not the defaults of development", file)
 			}
+		}
+	}
+}
+
+// The three files of a cluster differ in who they are, and agree on who founds it.
+func TestConfigs_ThreeNodesAreOneCluster(t *testing.T) {
+	var first *Config
+	for id := int32(1); id <= 3; id++ {
+		c := load(t, Request{File: fmt.Sprintf("../../configs/three-node/%d.yaml", id)})
+		if len(c.Warnings) > 0 || c.NodeID != id || len(c.Founders()) != 3 || c.Founders()[id-1].Node != id {
+			t.Errorf("%d: %v, founders %v, warnings %v", id, c.NodeID, c.Founders(), c.Warnings)
+		}
+		if first == nil {
+			first = c
+		}
+		if !reflect.DeepEqual(c.Peers, first.Peers) || c.ClusterListen != first.ClusterListen {
+			t.Errorf("%d: %v at %s, the first has %v", id, c.Peers, c.ClusterListen, first.Peers)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -45,9 +46,9 @@ type stage struct {
 const shims = `
 go:      case "$1 $2" in "run ./cmd/broker") shift 2; exec "$REAL/broker" --port "$PORT" --set http.listen=127.0.0.1:0 "$@";; "install ./cmd/...") exit 0;; esac; exit 99
 make:    [ "$*" = test ] && exec "$MAKE" -C "$REPO" -n test; exit 99
-broker:  case "$1" in topic|cluster) exec "$REAL/broker" "$@" -b "127.0.0.1:$PORT";; esac; exec "$REAL/broker" "$@"
-producer: exec "$REAL/producer" -b "127.0.0.1:$PORT" "$@"
-consumer: exec "$REAL/consumer" -b "127.0.0.1:$PORT" "$@"
+broker:  [ "$1 $2" = "dev -n" ] && exec "$REAL/broker" "$@" --port "$DEVPORT" --set storage.reject.percent=0; [ -e data-dev ] && exec "$REAL/broker" "$@"; case "$1" in topic|cluster) exec "$REAL/broker" "$@" -b "127.0.0.1:$PORT";; esac; exec "$REAL/broker" "$@"
+producer: [ -e data-dev ] && exec "$REAL/producer" "$@"; exec "$REAL/producer" -b "127.0.0.1:$PORT" "$@"
+consumer: [ -e data-dev ] && exec "$REAL/consumer" "$@"; exec "$REAL/consumer" -b "127.0.0.1:$PORT" "$@"
 kcat:    set -- $(for a; do case "$a" in localhost:9092) echo "127.0.0.1:$PORT";; *) printf '%s\n' "$a";; esac; done); exec "$KCAT" "$@"
 `
 
@@ -83,7 +84,7 @@ func newStage(t *testing.T) *stage {
 		}
 		write(t, filepath.Join(s.dir, name), string(text), 0o600)
 	}
-	head := fmt.Sprintf("#!/bin/bash\nREAL=%q PORT=%s REPO=%q MAKE=%q KCAT=%q IFS=$'\\n'\n", programs, s.port, repo, mk, kcat)
+	head := fmt.Sprintf("#!/bin/bash\nREAL=%q PORT=%s DEVPORT=%d REPO=%q MAKE=%q KCAT=%q IFS=$'\\n'\n", programs, s.port, 20_000+rand.IntN(10_000), repo, mk, kcat)
 	for line := range strings.Lines(strings.TrimSpace(shims)) {
 		name, body, _ := strings.Cut(line, ":")
 		write(t, filepath.Join(s.bin, name), head+strings.TrimSpace(body)+"\n", 0o700)
@@ -149,6 +150,9 @@ func TestReadme_EveryBlockRuns(t *testing.T) {
 		}
 		if strings.Contains(block, "consumer -t greetings") && !bytes.Contains(out, []byte("\nhello\n")) {
 			t.Error("the tour did not print hello")
+		}
+		if strings.Contains(block, "broker dev") && (!bytes.Contains(out, []byte("\nagain\n")) || !bytes.Contains(out, []byte("unhealthy"))) {
+			t.Error("the cluster's tour did not print again, or did not find out that a broker was down")
 		}
 	}
 	if err := broker.Process.Signal(syscall.SIGTERM); err != nil {

@@ -17,7 +17,7 @@ const (
 	// controlTick is how often the controller looks without having been woken, controlBatch how long changes
 	// collect.
 	controlTick  = time.Second
-	controlBatch = 20 * time.Millisecond
+	controlBatch = 50 * time.Millisecond
 	// controlTimeout bounds one command, transfer or survey of the controller.
 	controlTimeout = 5 * time.Second
 	// controlCalls bounds the calls to other brokers under way.

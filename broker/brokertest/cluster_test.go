@@ -18,6 +18,7 @@ import (
 	"github.com/stelemq/stele/broker"
 	"github.com/stelemq/stele/broker/brokertest"
 	"github.com/stelemq/stele/broker/metadata"
+	"github.com/stelemq/stele/dledger"
 	"github.com/stelemq/stele/protocol"
 )
 
@@ -353,5 +354,43 @@ func TestCluster_Metrics(t *testing.T) {
 	c.Stop(third)
 	eventually(t, "partitions without a majority are offline", func() bool {
 		return strings.Contains(scrape(t, c.Node(leader)), "stele_cluster_offline_partitions 2\n")
+	})
+}
+
+func TestCluster_ProducerIDsAreGivenByEveryBroker(t *testing.T) {
+	c := brokertest.StartCluster(t, 3, brokertest.Options{})
+	seen := map[int64]bool{}
+	for _, address := range c.Addresses() {
+		resp := kmsg.NewPtrInitProducerIDResponse()
+		dialAddress(t, address).ask(&kmsg.InitProducerIDRequest{}, resp)
+		if resp.ErrorCode != 0 || seen[resp.ProducerID] {
+			t.Errorf("%+v", resp)
+		}
+		seen[resp.ProducerID] = true
+	}
+}
+
+func TestCluster_RefusesAppendsThatTooFewReplicasWouldGet(t *testing.T) {
+	c := brokertest.StartCluster(t, 3, brokertest.Options{DLedger: func(o *dledger.Options) { o.ReplicaLagTimeMax = 300 * time.Millisecond }})
+	one := dialAddress(t, c.Addresses()[0])
+	least := "3"
+	resp := kmsg.NewPtrCreateTopicsResponse()
+	one.ask(&kmsg.CreateTopicsRequest{Version: 4, TimeoutMillis: 10_000, Topics: []kmsg.CreateTopicsRequestTopic{{
+		Topic: "t", NumPartitions: 1, ReplicationFactor: 3, Configs: []kmsg.CreateTopicsRequestTopicConfig{{Name: "min.insync.replicas", Value: &least}},
+	}}}, resp)
+	if resp.Topics[0].ErrorCode != 0 {
+		t.Fatalf("%+v", resp.Topics[0])
+	}
+	eventually(t, "all are in sync", func() bool { return len(describe(one, "t").Partitions[0].ISR) == 3 })
+	leader := describe(one, "t").Partitions[0].Leader
+	p := dialAddress(t, c.Addresses()[leader-1])
+	p.want(-1, 1, protocol.None, 0)
+	c.Stop(leader%3 + 1)
+	eventually(t, "it is refused before the append", func() bool {
+		code, _ := p.send(-1, 1)
+		if code != protocol.NotEnoughReplicas && code != protocol.NotEnoughReplicasAfterAppend && code != protocol.None {
+			t.Fatal(code)
+		}
+		return code == protocol.NotEnoughReplicas
 	})
 }

@@ -85,6 +85,7 @@ func (h *fakeHost) Propose(_ context.Context, command []byte) ([]byte, error) {
 	return h.machine.Apply(h.index, command), nil
 }
 
+func (h *fakeHost) MetadataCurrent(context.Context) error { return nil }
 func (h *fakeHost) IsController() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

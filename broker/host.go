@@ -19,6 +19,8 @@ type Host interface {
 	DeletePartition(spec dledger.PartitionSpec) error
 	// Propose replicates a metadata command and returns what Apply made of it.
 	Propose(ctx context.Context, command []byte) (result []byte, err error)
+	// MetadataCurrent returns nil once everything is applied here that was committed when it was called.
+	MetadataCurrent(ctx context.Context) error
 	// IsController reports whether this node leads the metadata group.
 	IsController() bool
 	// Controller returns the node that leads the metadata group, as far as is known here.

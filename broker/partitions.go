@@ -99,6 +99,8 @@ type partitions struct {
 	changedMu sync.Mutex
 	changed   chan struct{} // changedMu guards; closed and replaced by broadcast
 	opening   atomic.Int64  // partitions not yet opened, failed ones included
+	current   atomic.Bool   // the metadata is not older than this start
+	late      bool          // it is followed all the same; only run uses it
 	wg        sync.WaitGroup
 }
 
@@ -116,15 +118,56 @@ func (ps *partitions) run(ctx context.Context) {
 	for range partitionWorkers {
 		ps.wg.Go(func() { ps.worker(ctx) })
 	}
+	defer ps.wg.Wait()
+	known := ps.awaitMetadata(ctx)
+	late := time.NewTimer(metadataWait)
+	defer late.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			ps.wg.Wait()
 			return
+		case <-known:
+			known = nil
+			ps.current.Store(true)
+			ps.note(metadata.Change{All: true})
+		case <-late.C:
+			ps.note(metadata.Change{All: true})
+			if known == nil {
+				continue
+			}
+			ps.b.log.Warn("no majority of the metadata's voters answers: replicas are started as they were last known, and none is removed")
+			ps.late = true
 		case <-ps.wake:
-			ps.reconcile()
+			if ps.current.Load() || ps.late {
+				ps.reconcile()
+			}
 		}
 	}
+}
+
+// metadataWait is how long a broker that has just started waits to be sure of the metadata before it starts its replicas as
+// they were last known.
+const metadataWait = 3 * time.Second
+
+// awaitMetadata returns a channel that is closed once the metadata here is not older than this start. Before, the log of
+// the metadata is being replayed: what it says for a moment may have been true long ago, of replicas whose directories are
+// others' by now.
+func (ps *partitions) awaitMetadata(ctx context.Context) <-chan struct{} {
+	known := make(chan struct{})
+	ps.wg.Go(func() {
+		const pause = 20 * time.Millisecond
+		for ctx.Err() == nil {
+			if ps.b.opts.Host.MetadataCurrent(ctx) == nil {
+				close(known)
+				return
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+		}
+	})
+	return known
 }
 
 // note remembers what has changed; it is called from the goroutine that applies commands.
@@ -257,7 +300,7 @@ func (ps *partitions) followReplicas(local *localTopic, t *metadata.Topic, setti
 // replica is settled.
 func (ps *partitions) retire(p *partition, remove bool) {
 	p.mu.Lock()
-	p.unwanted, p.keepFiles = true, !remove
+	p.unwanted, p.keepFiles = true, !remove || !ps.current.Load() // what is not sure removes nothing
 	p.mu.Unlock()
 	ps.mu.Lock()
 	ps.count--

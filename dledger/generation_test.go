@@ -39,6 +39,7 @@ func TestGeneration_SurvivorGoesOn(t *testing.T) {
 	c.stop((lead + 2) % 3)
 
 	old := c.specs[16]
+	old.Replica = ReplicaID(survivor + 1)
 	next := nextGeneration(old, 17, survivor)
 	delete(c.specs, 16)
 	for _, restart := range []bool{false, true} { // the second time after a restart in between
@@ -50,7 +51,7 @@ func TestGeneration_SurvivorGoesOn(t *testing.T) {
 		}
 		h := c.hosts[survivor]
 		if restart {
-			old.Replica = ReplicaID(survivor + 1)
+
 			if _, err := h.StartPartition(context.Background(), old); !errors.Is(err, ErrOldGeneration) {
 				t.Fatalf("the old generation over the new one: %v", err)
 			}

@@ -291,11 +291,19 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// started returns the replica that runs, nil where it does not.
+func (h *Host) started(spec PartitionSpec) *Partition {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p := h.partitions[spec.Shard]; p != nil && p.spec.Replica == spec.Replica {
+		return p
+	}
+	return nil
+}
+
 // StopPartition stops a replica and keeps its files.
 func (h *Host) StopPartition(spec PartitionSpec) error {
-	h.mu.Lock()
-	p := h.partitions[spec.Shard]
-	h.mu.Unlock()
+	p := h.started(spec)
 	if p == nil {
 		return nil
 	}
@@ -336,12 +344,7 @@ const unloadTimeout = 30 * time.Second
 // DeletePartition stops a replica and removes its files. The directory is out of the way when it returns; the bytes go
 // in the background, and at the next start if the process ends before.
 func (h *Host) DeletePartition(spec PartitionSpec) error {
-	h.mu.Lock()
-	p := h.partitions[spec.Shard]
-	h.mu.Unlock()
-	if p != nil && p.spec.Replica > spec.Replica {
-		return nil // a later one
-	}
+	p := h.started(spec)
 	if p != nil {
 		if err := p.endCatchUp(); err != nil {
 			return err
@@ -360,8 +363,8 @@ func (h *Host) DeletePartition(spec PartitionSpec) error {
 	}
 	dir := h.partitionDir(spec)
 	f, err := readReplicaFile(h.opts.FS, dir)
-	if notExist(err) || (err == nil && (f.Shard != spec.Shard || f.Replica > spec.Replica)) {
-		return nil
+	if notExist(err) || err == nil && (f.Shard != spec.Shard || f.Replica != spec.Replica) {
+		return nil // another's
 	}
 	return h.discard(dir, shardKey{spec.Shard, spec.Replica})
 }

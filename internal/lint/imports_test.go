@@ -60,6 +60,7 @@ func layers() []layer {
 		{"broker/", []string{"protocol", "protocol/record", "internal/", "broker/"}},
 		{"broker", []string{"broker/", "protocol", "protocol/record", "dledger", "dledger/transport", "internal/"}},
 		{"client", []string{"client/", "protocol", "protocol/record", "internal/"}},
+		{"bench/replication", []string{"dledger", "dledger/transport", "protocol/record"}}, // measures dledger alone
 		{"bench", []string{"bench/", "client", "protocol", "protocol/record", "internal/"}},
 		{"cmd/broker", []string{"broker", "broker/", "dledger", "dledger/transport", "commitlog", "client", "bench", "protocol", "protocol/record", "internal/"}},
 		{"cmd/producer", []string{"client", "protocol/record", "internal/"}},

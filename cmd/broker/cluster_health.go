@@ -146,7 +146,7 @@ func (n *nodeView) trouble() reason {
 	if n.Fenced {
 		return reason{"node_down", name + " is down: the cluster has not heard it for broker.session.timeout.ms", fmt.Sprintf("Start it again. If it is lost for good: broker node decommission %d", n.ID)}
 	}
-	why := ""
+	var why string
 	if e, ok := errors.AsType[*client.Error](n.unreachable); ok {
 		why = e.Error()
 	} else {
@@ -202,7 +202,7 @@ func (a *admin) watchHealth(ctx context.Context, untilHealthy bool, interval tim
 			h, err = judge(ctx, c)
 			return err
 		})
-		line := ""
+		var line string
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx) //nolint:wrapcheck // an interrupt

@@ -276,6 +276,57 @@ func TestCluster_JoinGrowsOnline(t *testing.T) {
 	})
 }
 
+// The topics that exist get replicas on nodes that join; a node that comes back with an empty disk is a new replica.
+func TestCluster_GrowTopicsAndReplaceADisk(t *testing.T) {
+	const session = "broker.session.timeout.ms=1500"
+	first := newMachine(t, 1)
+	first.launch(t, "--set", session)
+	first.expect(t, "READY=1")
+	if r := command(t, "topic", "create", "kept", "-p", "3", "-b", first.kafka); r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	all := []*machine{first, newMachine(t, 2), newMachine(t, 3)}
+	for _, m := range all[1:] {
+		m.launch(t, "--join", first.kafka, "--set", session, "--node-id", strconv.Itoa(m.id))
+		m.expect(t, "READY=1")
+	}
+	inCluster(t, first, 3)
+	if r := command(t, "topic", "alter", "--all", "--replicas", "3", "-b", first.kafka, "--wait", "30s"); r.code != 0 {
+		t.Fatalf("%+v\n%s", r, first.errs)
+	}
+	healthy := func(asked *machine) {
+		t.Helper()
+		var last result
+		await(t, func() string { return fmt.Sprintf("%+v\n%s", last, asked.errs) }, func() bool {
+			last = command(t, "cluster", "health", "-b", asked.kafka)
+			return last.code == exitOK
+		})
+	}
+	healthy(first)
+	if r := command(t, "partition", "list", "kept", "-b", first.kafka, "--no-headers"); strings.Count(r.out, "ok") != 3 || strings.Contains(r.out, " 1 ok") {
+		t.Errorf("after topic alter:\n%s", r.out)
+	}
+	third := all[2]
+	before := third.identity(t)
+	third.kill(t)
+	third.dir += "-new"
+	third.launch(t, "--join", first.kafka, "--set", session, "--node-id", "3")
+	third.expect(t, "READY=1")
+	after := third.identity(t)
+	if after.NodeID != 3 || after.MetadataReplica <= before.MetadataReplica || after.DirectoryID == before.DirectoryID {
+		t.Errorf("before %+v, with a new disk %+v", before, after)
+	}
+	inCluster(t, third, 3)
+	healthy(first)
+	// The second node is not needed any more: a topic with all replicas on three nodes needs the new one.
+	all[1].kill(t)
+	var last result
+	await(t, func() string { return fmt.Sprintf("%+v", last) }, func() bool {
+		last = command(t, "partition", "list", "--offline", "--check", "-b", first.kafka)
+		return last.code == exitOK
+	})
+}
+
 func TestCluster_NodeIDTaken(t *testing.T) {
 	first := newMachine(t, 1)
 	first.launch(t)

@@ -267,6 +267,7 @@ Stop     broker dev stop     with the data: broker dev stop --purge
 func (d *devCluster) logPath(n *cli.DevNode) string {
 	return filepath.Join(d.dir, fmt.Sprintf("broker-%d.log", n.ID))
 }
+
 func (d *devCluster) dataDir(n *cli.DevNode) string {
 	return filepath.Join(d.dir, fmt.Sprintf("broker-%d", n.ID))
 }

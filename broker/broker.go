@@ -258,6 +258,7 @@ func (b *Broker) register(ctx context.Context, s *server, fail context.CancelCau
 		return
 	}
 	close(b.ready)
+	b.setStraysAside()
 	for {
 		select {
 		case <-ctx.Done():

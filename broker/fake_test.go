@@ -17,16 +17,17 @@ import (
 type fakeHost struct {
 	machine *metadata.Machine
 
-	mu         sync.Mutex
-	index      uint64
-	logs       map[dledger.ShardID]*fakeLog
-	deleted    []dledger.PartitionSpec
-	proposeErr error
-	startErr   error
-	startGate  chan struct{} // StartPartition waits for it to be closed, if set
-	leadership func(dledger.ShardID)
-	controller int32 // node that leads the metadata; 0: this one
-	stopped    []dledger.PartitionSpec
+	mu          sync.Mutex
+	index       uint64
+	logs        map[dledger.ShardID]*fakeLog
+	deleted     []dledger.PartitionSpec
+	proposeErr  error
+	startErr    error
+	startGate   chan struct{} // StartPartition waits for it to be closed, if set
+	leadership  func(dledger.ShardID)
+	controller  int32                // node that leads the metadata; 0: this one
+	idle, aside []dledger.ReplicaDir // on disk and not started; set aside
+	stopped     []dledger.PartitionSpec
 
 	heardController int
 }
@@ -73,6 +74,19 @@ func (h *fakeHost) DeletePartition(spec dledger.PartitionSpec) error {
 	h.deleted = append(h.deleted, spec)
 	delete(h.logs, spec.Shard)
 	return nil
+}
+
+func (h *fakeHost) IdleReplicas() ([]dledger.ReplicaDir, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.idle), nil
+}
+
+func (h *fakeHost) SetAside(r dledger.ReplicaDir) (string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.aside = append(h.aside, r)
+	return r.Name + "-stray", nil
 }
 
 func (h *fakeHost) Propose(_ context.Context, command []byte) ([]byte, error) {

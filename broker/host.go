@@ -17,6 +17,10 @@ type Host interface {
 	StopPartition(spec dledger.PartitionSpec) error
 	// DeletePartition stops a replica and removes its files.
 	DeletePartition(spec dledger.PartitionSpec) error
+	// IdleReplicas are the replicas on disk that are not started; SetAside renames the directory of one for the operator to
+	// look at, and returns its new name, "" where it is not there any more.
+	IdleReplicas() ([]dledger.ReplicaDir, error)
+	SetAside(r dledger.ReplicaDir) (string, error)
 	// Propose replicates a metadata command and returns what Apply made of it.
 	Propose(ctx context.Context, command []byte) (result []byte, err error)
 	// MetadataCurrent returns nil once everything is applied here that was committed when it was called.

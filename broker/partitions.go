@@ -38,6 +38,7 @@ type partition struct {
 	replaces  *partition // mu guards: has the directory, and must be settled first
 	unwanted  bool       // mu guards: the topic has been deleted, or the replica is not to be here any more
 	keepFiles bool       // mu guards: unwanted, and its files are for the next generation
+	missing   bool       // mu guards: unwanted, since the metadata was replaced as a whole by one without it
 	running   bool       // mu guards
 	removed   bool       // mu guards
 }
@@ -197,13 +198,16 @@ func (ps *partitions) reconcile() {
 	ps.dirty, ps.all = map[metadata.TopicID]struct{}{}, false
 	ps.dirtyMu.Unlock()
 	image := ps.b.opts.Metadata.Image()
+	missing := map[metadata.TopicID]bool{} // unless they were deleted by a command
 	if all {
 		for t := range image.Topics() {
 			dirty[t.ID] = struct{}{}
 		}
 		ps.mu.RLock()
 		for id := range ps.topics {
-			dirty[id] = struct{}{}
+			if _, named := dirty[id]; !named {
+				dirty[id], missing[id] = struct{}{}, true
+			}
 		}
 		ps.mu.RUnlock()
 	}
@@ -211,7 +215,7 @@ func (ps *partitions) reconcile() {
 		if t, ok := image.TopicByID(id); ok {
 			ps.follow(image, t)
 		} else {
-			ps.drop(id)
+			ps.drop(id, missing[id])
 		}
 	}
 	ps.broadcast()
@@ -361,8 +365,8 @@ func logConfig(v topicconfig.Values) dledger.LogConfig {
 	}
 }
 
-// drop takes a deleted topic out of service and has its files removed.
-func (ps *partitions) drop(id metadata.TopicID) {
+// drop takes a deleted topic out of service and has its files removed; those of one that is only missing are set aside.
+func (ps *partitions) drop(id metadata.TopicID, missing bool) {
 	ps.mu.Lock()
 	local := ps.topics[id]
 	delete(ps.topics, id)
@@ -375,6 +379,9 @@ func (ps *partitions) drop(id metadata.TopicID) {
 			continue
 		}
 		ps.retire(p, true)
+		p.mu.Lock()
+		p.missing = missing
+		p.mu.Unlock()
 		ps.enqueue(p)
 	}
 	ps.b.metrics.dropTopic(local.name)
@@ -475,8 +482,11 @@ func (ps *partitions) remove(p *partition, log *slog.Logger) bool {
 	p.log.Store(nil)
 	ps.forget(p)
 	end := ps.b.opts.Host.DeletePartition
-	if p.keepFiles {
+	switch {
+	case p.keepFiles:
 		end = ps.b.opts.Host.StopPartition
+	case p.missing:
+		end = ps.b.stopAndSetAside
 	}
 	if err := end(p.spec); err != nil && !errors.Is(err, dledger.ErrClosed) {
 		log.Error("partition could not be removed", "error", err)

@@ -112,7 +112,7 @@ func (h *Host) partitionDir(spec PartitionSpec) string {
 }
 
 // openShard finds the replica among those that were recovered, opens its directory, or makes one. A directory that
-// belongs to another shard is what a deleted topic of the same name left.
+// belongs to another shard is in the way (makeWay).
 func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
 	key := shardKey{spec.Shard, spec.Replica}
 	dir := h.partitionDir(spec)
@@ -138,10 +138,7 @@ func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
 	case err == nil && succeeds(&spec, file):
 		return h.adopt(spec, dir, file)
 	case err == nil && file.Shard != spec.Shard:
-		if err := h.mayDiscard(&spec, dir, file); err != nil {
-			return nil, err
-		}
-		if err := h.discard(dir, shardKey{file.Shard, file.Replica}); err != nil {
+		if err := h.makeWay(&spec, dir, file); err != nil {
 			return nil, err
 		}
 		return createShard(h.shardOptions(&spec), dir, key, spec.Generation)

@@ -93,6 +93,9 @@ func (h *Host) replicaDirs() (out map[string]shardKey, unreadable bool, err erro
 			}
 			continue
 		}
+		if outOfTheWay(n) {
+			continue
+		}
 		fi, err := h.opts.FS.Stat(dir)
 		if err != nil {
 			return nil, false, fmt.Errorf("stat %s: %w", dir, err)

@@ -348,6 +348,13 @@ func (j *journal) forgetShard(s *shardLog) {
 	}
 }
 
+// forgetKey is forgetShard for a shard that is not open.
+func (j *journal) forgetKey(k shardKey) {
+	j.wmu.Lock()
+	defer j.wmu.Unlock()
+	delete(j.hard, k)
+}
+
 // close checkpoints everything, so that the next start replays nothing, and closes the files.
 func (j *journal) close() error {
 	j.wmu.Lock()

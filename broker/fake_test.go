@@ -99,7 +99,8 @@ func (h *fakeHost) Propose(_ context.Context, command []byte) ([]byte, error) {
 	return h.machine.Apply(h.index, command), nil
 }
 
-func (h *fakeHost) MetadataCurrent(context.Context) error { return nil }
+func (h *fakeHost) ReplaceDamaged(s dledger.PartitionSpec) error { return h.DeletePartition(s) }
+func (h *fakeHost) MetadataCurrent(context.Context) error        { return nil }
 func (h *fakeHost) IsController() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -21,6 +21,8 @@ type Host interface {
 	// look at, and returns its new name, "" where it is not there any more.
 	IdleReplicas() ([]dledger.ReplicaDir, error)
 	SetAside(r dledger.ReplicaDir) (string, error)
+	// ReplaceDamaged removes a damaged replica, and keeps what is damaged of it aside.
+	ReplaceDamaged(old dledger.PartitionSpec) error
 	// Propose replicates a metadata command and returns what Apply made of it.
 	Propose(ctx context.Context, command []byte) (result []byte, err error)
 	// MetadataCurrent returns nil once everything is applied here that was committed when it was called.

@@ -33,6 +33,8 @@ type partition struct {
 	failure atomic.Pointer[error]
 	// opened is when the replica was opened, in Unix nanoseconds.
 	opened atomic.Int64
+	// damaged: its files cannot be used any more.
+	damaged atomic.Bool
 
 	mu        sync.Mutex
 	replaces  *partition // mu guards: has the directory, and must be settled first
@@ -487,6 +489,8 @@ func (ps *partitions) remove(p *partition, log *slog.Logger) bool {
 		end = ps.b.opts.Host.StopPartition
 	case p.missing:
 		end = ps.b.stopAndSetAside
+	case p.damaged.Load():
+		end = ps.b.opts.Host.ReplaceDamaged
 	}
 	if err := end(p.spec); err != nil && !errors.Is(err, dledger.ErrClosed) {
 		log.Error("partition could not be removed", "error", err)

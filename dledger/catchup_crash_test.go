@@ -53,7 +53,8 @@ func behindLog(rng *rand.Rand) []pb.Entry {
 		}
 		add(pb.Entry{Type: pb.ConfigChangeEntry, Term: 1, Cmd: cmd})
 	}
-	seq, produced := uint32(0), int32(0)
+	var seq uint32
+	produced := int32(0)
 	for term := uint64(1); term <= 3; term++ {
 		add(pb.Entry{Term: term})
 		seq = 0

@@ -104,6 +104,27 @@ func markDamaged(s *shardLog, cause error) error {
 	return writeReplicaFile(s.fs, s.dir, &f)
 }
 
+// noteDamage has replica.json say what was found damaged at the start, where others can replace the replica: so that it stays
+// damaged, and the file is kept.
+func (h *Host) noteDamage(spec PartitionSpec, cause error) {
+	if len(spec.Members) == 1 && !spec.Join {
+		return
+	}
+	dir := h.partitionDir(spec)
+	f, err := readReplicaFile(h.opts.FS, dir)
+	if err != nil || f.Shard != spec.Shard || f.Replica != spec.Replica || f.Damaged != "" {
+		return
+	}
+	f.Damaged = cause.Error()
+	var c *commitlog.CorruptionError
+	if errors.As(cause, &c) {
+		f.DamagedFile = filepath.Base(c.Path)
+	}
+	if err := writeReplicaFile(h.opts.FS, dir, f); err != nil {
+		h.logger.Error("damaged replica is not marked", "dir", dir, "error", err)
+	}
+}
+
 func (h *Host) tellDamaged(spec PartitionSpec, err error) {
 	if h.opts.Damaged != nil {
 		h.opts.Damaged(spec, err)

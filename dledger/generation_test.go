@@ -51,7 +51,6 @@ func TestGeneration_SurvivorGoesOn(t *testing.T) {
 		}
 		h := c.hosts[survivor]
 		if restart {
-
 			if _, err := h.StartPartition(context.Background(), old); !errors.Is(err, ErrOldGeneration) {
 				t.Fatalf("the old generation over the new one: %v", err)
 			}

@@ -25,6 +25,9 @@ func (h *Host) StartPartition(ctx context.Context, spec PartitionSpec) (*Partiti
 	}
 	p, err := h.start(spec)
 	if err != nil {
+		if unreadable(err) {
+			h.noteDamage(spec, err)
+		}
 		h.unregister(spec)
 		if unreadable(err) {
 			h.tellDamaged(spec, err)

@@ -67,7 +67,11 @@ func open(t testing.TB, o Options) *Broker {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	machine := metadata.NewMachine()
-	ledger := dledger.Options{Dir: o.Dir, NodeID: 1, Logger: o.Logger, StateMachine: broker.StateMachine(machine)}
+	var b *broker.Broker
+	ledger := dledger.Options{
+		Dir: o.Dir, NodeID: 1, Logger: o.Logger, StateMachine: broker.StateMachine(machine),
+		Damaged: func(spec dledger.PartitionSpec, err error) { b.Damaged(spec, err) },
+	}
 	options := broker.Options{
 		NodeID: 1, Listeners: []broker.Listener{{Name: "PLAINTEXT", Address: "127.0.0.1:0"}},
 		Metadata: machine, Config: broker.DefaultConfig(), Logger: o.Logger,
@@ -90,7 +94,7 @@ func open(t testing.TB, o Options) *Broker {
 	if o.Broker != nil {
 		o.Broker(&options)
 	}
-	b, err := broker.New(options)
+	b, err = broker.New(options)
 	if err != nil {
 		t.Fatalf("new broker: %v", errors.Join(err, host.Close()))
 	}

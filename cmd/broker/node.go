@@ -106,6 +106,8 @@ func (n *node) open(ctx context.Context, machine *metadata.Machine) (*dledger.Ho
 		Fatal: n.fatal, JournalFileBytes: int64(n.config.JournalFileBytes), InFlightBytes: int64(n.config.InFlightBytes),
 		ReservePercent: n.config.ReservePercent, ReplicaLagTimeMax: n.config.ReplicaLagTimeMax, Registerer: n.metrics,
 		ControllerLease: n.config.SessionTimeout,
+		// Replicas are started by the broker: it is there when one of them is found damaged.
+		Damaged: func(spec dledger.PartitionSpec, err error) { n.broker.Damaged(spec, err) },
 	})
 	if errors.Is(err, vfs.ErrLocked) {
 		return nil, n.lockedError(filepath.Join(n.dir, ".lock"))

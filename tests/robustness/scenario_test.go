@@ -19,12 +19,12 @@ import (
 )
 
 var (
-	rounds   = flag.Int("rounds", 0, "faults per scenario; 0: its own count")
-	scale    = flag.Float64("scale", 1, "share of each scenario's own count of faults")
-	seed     = flag.Uint64("seed", 0, "of all random choices; 0: from the clock")
-	nodes    = flag.Int("nodes", 3, "brokers of most scenarios; with 1 only what one can do")
-	clusters = flag.Bool("clusters", false, "also try clusters")
-	binary   = flag.String("broker", "", "the broker to try; empty: built from this tree")
+	rounds = flag.Int("rounds", 0, "faults per scenario; 0: its own count")
+	scale  = flag.Float64("scale", 1, "share of each scenario's own count of faults")
+	seed   = flag.Uint64("seed", 0, "of all random choices; 0: from the clock")
+	nodes  = flag.Int("nodes", 3, "brokers of most scenarios; with 1 only what one can do")
+	later  = flag.Bool("later", false, "also try what the broker is known not to do yet")
+	binary = flag.String("broker", "", "the broker to try; empty: built from this tree")
 )
 
 // How long things may take.
@@ -45,9 +45,10 @@ const (
 type setup struct {
 	nodes, partitions int
 	replicas, minISR  int
-	weak              bool // also a workload with acks=1
-	sabotaged         bool // the brokers are expected to fail
-	damage            bool // the scenario damages files, which nobody may have read at the end
+	weak              bool   // also a workload with acks=1
+	later             string // what the broker does not do yet
+	sabotaged         bool   // the brokers are expected to fail
+	damage            bool   // the scenario damages files, which nobody may have read at the end
 	binary            string
 	settings          []string
 	mount             func(node int32, dir string) (string, func(), error)
@@ -96,8 +97,8 @@ func count(full, short int) int {
 // newScenario starts a cluster and the workloads on it, and waits until each partition has acknowledged something.
 func newScenario(t *testing.T, name string, o setup) *scenario {
 	t.Helper()
-	if o.nodes > 1 && !*clusters {
-		t.Skip("clusters are tried with -clusters")
+	if o.later != "" && !*later {
+		t.Skipf("%s: tried with -later", o.later)
 	}
 	s := &scenario{t: t, setup: o, seed: *seed}
 	if s.seed == 0 {

@@ -19,6 +19,10 @@ import (
 // it refuses to start, its disk is emptied, as documented for a broker that is beyond repair.
 const repairTimeout = 30 * time.Second
 
+// metadataTime is how long a broker with an empty disk is given to become a voter of the metadata again, before
+// another one may lose its disk.
+const metadataTime = 15 * time.Second
+
 // kinds of files that are damaged.
 var kinds = []struct {
 	name  string
@@ -188,6 +192,7 @@ func (s *scenario) replace(n *rig.Node) {
 		n.Start()
 		n.MayDie()
 		if s.recovers(n) != ended {
+			s.wait(metadataTime) // nobody says when its replica of the metadata votes again
 			return
 		}
 		if time.Since(began) > healTimeout {
@@ -201,7 +206,7 @@ func (s *scenario) replace(n *rig.Node) {
 // delete anything elsewhere.
 func TestR15_BitFlips(t *testing.T) {
 	o := three()
-	o.damage = true
+	o.damage, o.later = true, "a damaged replica is not fetched again from the others"
 	s := newScenario(t, "R15 one bit flipped", o)
 	var n tally
 	for i := range count(200, 2*len(kinds)) {
@@ -221,7 +226,7 @@ func TestR15_BitFlips(t *testing.T) {
 // TestR17_SpoiledFiles cuts, deletes, overwrites and swaps files of one broker.
 func TestR17_SpoiledFiles(t *testing.T) {
 	o := three()
-	o.damage = true
+	o.damage, o.later = true, "a damaged replica is not fetched again from the others"
 	s := newScenario(t, "R17 files cut, deleted, zeroed, swapped", o)
 	var n tally
 	for i := range count(300, 2*len(spoils)) {
@@ -241,7 +246,9 @@ func TestR17_SpoiledFiles(t *testing.T) {
 // TestR17_StaleCopy puts a copy of the whole disk of one broker back that is older than what it acknowledged since.
 // Of what it voted and wrote in between it knows nothing any more.
 func TestR17_StaleCopy(t *testing.T) {
-	s := newScenario(t, "R17 stale copy of a disk", three())
+	o := three()
+	o.later = "a stale copy of a disk is not told from the disk"
+	s := newScenario(t, "R17 stale copy of a disk", o)
 	var n tally
 	for range count(50, 2) {
 		copied := filepath.Join(s.c.Dir, "stale")

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,5 +97,40 @@ func TestProcess_TermKillAndRestart(t *testing.T) {
 	p.expect(t, "STOPPING=1")
 	if err := p.cmd.Wait(); err != nil || !strings.Contains(p.errs.String(), "data is kept in "+dir) {
 		t.Errorf("ended with %v:\n%s", err, p.errs)
+	}
+}
+
+// The first interrupt waits for a client that takes no answers; the second one does not.
+func TestProcess_SecondInterruptEndsAtOnce(t *testing.T) {
+	local := net.JoinHostPort("127.0.0.1", strconv.Itoa(quietPort(t)))
+	p := launchProcess(t, "--set", "log.dirs="+filepath.Join(t.TempDir(), "data"), "--set", "listeners=PLAINTEXT://"+local, "--set", "shutdown.timeout=10m")
+	p.expect(t, "READY=1")
+	c, err := net.Dial("tcp", local)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close() //nolint:errcheck // the test ends
+	apiVersions := bytes.Repeat([]byte{0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff}, 1000)
+	for err == nil { // until its answers are stuck
+		if err = c.SetWriteDeadline(time.Now().Add(time.Second)); err == nil {
+			_, err = c.Write(apiVersions)
+		}
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the broker does not wait for its client: %v", err)
+	}
+	interrupt := func() {
+		t.Helper()
+		if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	interrupt()
+	p.expect(t, "STOPPING=1")
+	await(t, p.errs.String, func() bool { return strings.Contains(p.errs.String(), "interrupt again to end at once") })
+	interrupt()
+	_ = p.cmd.Wait() // ended by the signal
+	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGINT {
+		t.Errorf("ended with %v:\n%s", p.cmd.ProcessState, p.errs)
 	}
 }

@@ -15,14 +15,18 @@ step() {
 	printf '\n== %4ds  %s\n' "$((now - began))" "$1"
 }
 
+updated=
+
 # need COMMAND PACKAGE...: installs packages where that is possible, or says what to install and ends.
 need() {
 	command -v "$1" >/dev/null 2>&1 && return 0
 	missing=$1
 	shift
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-		apt-get install -y -q --no-install-recommends "$@" >/dev/null 2>&1 ||
-			{ apt-get update -q >/dev/null && apt-get install -y -q --no-install-recommends "$@" >/dev/null; } || true
+		# A fresh machine has no package lists, or old ones whose packages are gone.
+		[ -n "$updated" ] || apt-get update -q >/dev/null || true
+		updated=yes
+		apt-get install -y -q --no-install-recommends "$@" >/dev/null || true
 		command -v "$missing" >/dev/null 2>&1 && return 0
 	fi
 	echo "make test needs $missing. Install it (on Debian: apt-get install $*) and try again." >&2

@@ -256,7 +256,7 @@ func TestHelp_OfEveryCommand(t *testing.T) {
 		for _, c := range cmd.Commands() {
 			walk(c)
 		}
-		if cmd.Name() == "help" {
+		if cmd.Name() == "help" || cmd.Hidden {
 			return
 		}
 		args := append(strings.Fields(cmd.CommandPath())[1:], "--help")

@@ -52,6 +52,7 @@ Without a command: one development broker on loopback, data in ./data.`,
 		newTopic(s), newPartition(s), newNode(s), newCluster(s),
 		newConfig(s), newLog(s), newVersion(s), newCompletion(s),
 	)
+	root.AddCommand(newKafkaScripts(s)...)
 	return root
 }
 

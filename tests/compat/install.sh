@@ -3,7 +3,8 @@
 #
 #   kcat               by apt-get, on Debian and Ubuntu as root
 #   Python clients     pinned by clients/python/requirements.txt, into .cache/compat/venv
-#   kafkajs            pinned by clients/kafkajs/package-lock.json, into .cache/compat/kafkajs
+#   kafkajs            pinned by clients/kafkajs/package-lock.json, into .cache/compat/kafkajs; node and npm are the
+#                      packages nodejs and npm of Debian (NodeSource's nodejs brings its own npm)
 #   Kafka's own tools  by Maven, through bench/peers/kafka.sh
 #
 # Go's clients are pinned by go.mod and need nothing.
@@ -23,6 +24,8 @@ quiet() {
   out=$("$@" 2>&1) || { printf '%s\n' "$out" | tail -20 >&2; return 1; }
 }
 
+updated=
+
 # packages COMMAND PACKAGE...: installs Debian packages if the command is missing.
 packages() {
   command -v "$1" >/dev/null || install_packages "$@"
@@ -33,8 +36,10 @@ install_packages() {
   local what=$1
   shift
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    # A fresh machine has no package lists, or old ones whose packages are gone.
+    [ -n "$updated" ] || quiet apt-get update -q || true
+    updated=yes
     quiet apt-get install -y -q --no-install-recommends "$@" && return
-    quiet apt-get update -q && quiet apt-get install -y -q --no-install-recommends "$@" && return
   fi
   complain "$what is missing: install $* (Debian: apt-get install $*)"
   return 1

@@ -306,7 +306,7 @@ func TestObserver_ClampsCommit(t *testing.T) {
 	lead := c.leader(16)
 	away := (lead + 1) % 3
 	p := c.partition(away, 16)
-	m := pb.Message{Type: pb.Heartbeat, ShardID: 16, From: uint64(lead + 1), Commit: uint64(p.shard.lastIndex()) + 20}
+	m := pb.Message{Type: pb.Heartbeat, ShardID: 16, From: uint64(lead + 1), To: uint64(p.spec.Replica), Commit: uint64(p.shard.lastIndex()) + 20}
 	if !(observer{c.hosts[away]}).Received(int32(lead+1), &m, 1) || Index(m.Commit) > p.shard.lastIndex() {
 		t.Fatalf("commit %d, last index %d", m.Commit, p.shard.lastIndex())
 	}

@@ -150,8 +150,9 @@ func TestFound_PeersMustAgree(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	first, second := all[0].run(ctx), all[1].run(ctx)
-	<-first
-	<-second
+	if err := errors.Join(<-first, <-second); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("founded by founders that disagree: %v", err)
+	}
 	if !all[0].heard("its cluster.peers names the nodes 1, 2") {
 		t.Errorf("it said %q", all[0].said)
 	}

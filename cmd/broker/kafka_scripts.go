@@ -121,11 +121,11 @@ func fillTemplate(line string, given map[string][]string) string {
 	optional := regexp.MustCompile(`\[([^\]{]*)\{([a-z-]+)\}([^\]]*)\]`)
 	line = optional.ReplaceAllStringFunc(line, func(part string) string {
 		m := optional.FindStringSubmatch(part)
-		text := ""
+		var text strings.Builder
 		for _, v := range given[m[2]] {
-			text += m[1] + shellWord(v) + m[3]
+			text.WriteString(m[1] + shellWord(v) + m[3])
 		}
-		return text
+		return text.String()
 	})
 	return regexp.MustCompile(`\{([a-z-]*)(?::([^}]*))?\}`).ReplaceAllStringFunc(line, func(part string) string {
 		name, placeholder, _ := strings.Cut(strings.Trim(part, "{}"), ":")

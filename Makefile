@@ -53,8 +53,8 @@ bench: ## Go benchmarks, six runs each, for benchstat
 compat: ## foreign clients against a running broker
 	cd tests/compat && $(GO) test -count=1 ./...
 
-robustness: ## kill -9 and checks of what was acknowledged, all rounds
-	$(GO) test -tags robustness $(ROBUSTNESS) -timeout 60m -v ./tests/robustness
+robustness: ## faults on real brokers and checks of what was acknowledged, all rounds: hours
+	$(GO) test -tags robustness $(ROBUSTNESS) -timeout 12h -v ./tests/robustness
 
 robustness-short: ## the rounds that fit a continuous integration run
 	$(GO) test -tags robustness $(ROBUSTNESS) -short -timeout 15m -v ./tests/robustness

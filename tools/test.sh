@@ -58,7 +58,7 @@ step "foreign clients"
 make -s compat
 
 if [ -d tests/robustness ]; then
-	step "killed brokers"
+	step "faults on real brokers"
 	make -s robustness-short
 fi
 

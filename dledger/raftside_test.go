@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stelemq/stele/internal/vfs"
 )
@@ -165,4 +166,40 @@ func TestRecover_MissingBeginningOfRaftFiles(t *testing.T) {
 		}
 		t.Errorf("a replica without its first records: %v", err)
 	}
+}
+
+// What is not known to be committed is not read below the high watermark, by whoever is asked: the leader, and what it has
+// become when others have gone on without it.
+func TestRead_NothingAboveTheHighWatermark(t *testing.T) {
+	c := newCluster(t, 3)
+	for i := range c.hosts {
+		c.start(i)
+	}
+	c.create(16, LogConfig{FlushMessages: 1, MinInSyncReplicas: 1})
+	c.produce(16, batchOf(t, 1, -1, -1, -1))
+	old := c.leader(16)
+	p := c.partition(old, 16)
+	c.nets[old].isolate(true)
+	done := make(chan AppendResult, 1)
+	err := p.Append(t.Context(), &AppendRequest{
+		Batch: batchOf(t, 1, -1, -1, -1), Acks: AcksLeader, Timeout: 20 * time.Second, Done: func(r AppendResult) { done <- r },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := <-done; r.Err != nil || r.BaseOffset != 1 {
+		t.Fatalf("%+v", r)
+	}
+	check := func(who string) {
+		t.Helper()
+		for limit, want := range map[ReadLimit]int{ReadToHighWatermark: 0, ReadToLastStable: 0, ReadToLogEnd: 1} {
+			b, off, err := p.Read(nil, ReadRequest{From: 1, Limit: limit, MaxBytes: 1 << 20, AtLeastOne: true})
+			if err != nil || off.HighWatermark != 1 || off.LogEnd != 2 || (len(b) > 0) != (want > 0) {
+				t.Errorf("%s, limit %d: %d bytes, %+v, %v", who, limit, len(b), off, err)
+			}
+		}
+	}
+	check("the leader")
+	await(t, "it resigns", func() bool { return !p.isLeader.Load() })
+	check("a follower")
 }

@@ -43,8 +43,8 @@ type Partition struct {
 	catching    catchUp
 
 	unloadMu sync.Mutex
-	unloaded bool      // its Raft group has been stopped for good; unloadMu guards
-	flushed  time.Time // only the flusher looks at it
+	unloaded bool         // its Raft group has been stopped for good; unloadMu guards
+	flushed  atomic.Int64 // when the background last synced it, in Unix nanoseconds
 
 	mu sync.Mutex
 	// mu guards:

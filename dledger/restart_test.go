@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
@@ -198,7 +199,7 @@ func TestHost_FlushIntervalKeepsRelaxedRecords(t *testing.T) {
 	c := *p.config.Load()
 	c.FlushInterval = 1
 	p.SetConfig(c)
-	if err := p.flushIfDue(p.flushed.Add(1 << 40)); err != nil {
+	if err := p.flushIfDue(time.Now().Add(1 << 40)); err != nil {
 		t.Fatal(err)
 	}
 	lost := mem.CrashClone(vfs.Crash{})

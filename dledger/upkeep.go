@@ -34,10 +34,10 @@ func (h *Host) flusher() {
 // flushIfDue syncs a relaxed partition whose flush.ms has passed since the last time.
 func (p *Partition) flushIfDue(now time.Time) error {
 	c := p.config.Load()
-	if c.Durable() || c.FlushInterval <= 0 || now.Sub(p.flushed) < c.FlushInterval {
+	if c.Durable() || c.FlushInterval <= 0 || now.UnixNano()-p.flushed.Load() < int64(c.FlushInterval) {
 		return nil
 	}
-	p.flushed = now
+	p.flushed.Store(now.UnixNano())
 	p.shard.ckptMu.Lock() // the files stay open meanwhile
 	defer p.shard.ckptMu.Unlock()
 	if p.shard.isGone() || !p.shard.unsafe(p.shard.logEnd()) {

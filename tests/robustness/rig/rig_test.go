@@ -174,7 +174,10 @@ func TestNode_LifeOfAProcess(t *testing.T) {
 	}
 	n.Start()
 	n.MayDie()
-	if err := syscall.Kill(n.process.cmd.Process.Pid, syscall.SIGKILL); err != nil { // as if by itself
+	n.mu.Lock()
+	pid := n.process.cmd.Process.Pid
+	n.mu.Unlock()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil { // as if by itself
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

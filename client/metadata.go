@@ -148,7 +148,7 @@ func (c *Client) WaitTopic(ctx context.Context, name string, create bool) (*Topi
 		topics, err := c.refresh(ctx, []string{name}, create)
 		switch {
 		case err != nil && ctx.Err() != nil && last != nil:
-			return nil, last
+			return nil, c.suggesting(ctx, name, last)
 		case err != nil:
 			return nil, err
 		case len(topics) != 1:
@@ -162,12 +162,18 @@ func (c *Client) WaitTopic(ctx context.Context, name string, create bool) (*Topi
 			}
 		}
 		if wait.sleep(ctx) != nil {
-			if Code(last) == protocol.UnknownTopicOrPartition {
-				last = c.unknownTopic(context.WithoutCancel(ctx), name)
-			}
-			return nil, last
+			return nil, c.suggesting(ctx, name, last)
 		}
 	}
+}
+
+// suggesting adds the name of a topic that may have been meant to the error of one that does not exist, when the time to
+// wait for it is over.
+func (c *Client) suggesting(ctx context.Context, name string, err error) error {
+	if Code(err) != protocol.UnknownTopicOrPartition {
+		return err
+	}
+	return c.unknownTopic(context.WithoutCancel(ctx), name)
 }
 
 // ready returns why a topic cannot be used yet.

@@ -46,7 +46,7 @@ type liveness struct {
 
 	mu    sync.Mutex
 	nodes map[int32]heardNode // mu guards
-	// lost is how many times a controller's idea of this broker was that it is unknown, in a row; only the sender's.
+	// lost is how many times a controller's idea of this broker was that it is unknown, in a row.
 	lost int
 	// shuttingDown is this broker's own state. mu guards.
 	shuttingDown bool
@@ -61,6 +61,22 @@ func (l *liveness) heard() map[int32]heardNode {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.nodes)
+}
+
+// unknown counts answers of a controller that does not know this broker, and reports that they are too many. The beginning
+// of a shutdown may send a heartbeat beside the regular ones.
+func (l *liveness) unknown(known bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if known {
+		l.lost = 0
+		return false
+	}
+	if l.lost++; l.lost < unknownTolerated {
+		return false
+	}
+	l.lost = 0
+	return true
 }
 
 // hearHeartbeat answers a broker's heartbeat.
@@ -120,14 +136,9 @@ func (b *Broker) sendHeartbeat(ctx context.Context) error {
 	if a.lease() {
 		b.opts.Host.HeardController(sent)
 	}
-	if a.Known {
-		b.liveness.lost = 0
+	if !b.liveness.unknown(a.Known) {
 		return nil
 	}
-	if b.liveness.lost++; b.liveness.lost < unknownTolerated {
-		return nil
-	}
-	b.liveness.lost = 0
 	select {
 	case <-b.ready: // otherwise the first registration is under way
 		signal(b.reregister)

@@ -30,6 +30,38 @@ type configResource struct {
 	changes []configChange
 }
 
+// resourceKey tells resources of a request apart.
+type resourceKey struct {
+	kind kmsg.ConfigResourceType
+	name string
+}
+
+// alterEach changes each resource for itself and answers for each. One that is named more than once is refused, once.
+func (k *call) alterEach(resources []*configResource, validateOnly bool, answer func(r *configResource, code int16, message *string)) {
+	times := make(map[resourceKey]int, len(resources))
+	for _, r := range resources {
+		times[resourceKey{r.kind, r.name}]++
+	}
+	for _, r := range resources {
+		key := resourceKey{r.kind, r.name}
+		var refused *metadata.Error
+		switch times[key] {
+		case 0:
+			continue // answered before
+		case 1:
+			refused = k.alterConfig(r, validateOnly)
+		default:
+			refused = configError(protocol.InvalidRequest, "Each resource must appear at most once.")
+		}
+		times[key] = 0
+		if refused == nil {
+			answer(r, 0, nil)
+			continue
+		}
+		answer(r, k.code(refused.Code), &refused.Message)
+	}
+}
+
 func configError(code protocol.Code, format string, args ...any) *metadata.Error {
 	return &metadata.Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }

@@ -102,7 +102,7 @@ type Host struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
-	mu sync.Mutex
+	mu sync.RWMutex // read for each message of Raft: nobody holds it over I/O
 	// mu guards:
 	partitions map[ShardID]*Partition
 	dirs       map[string]ShardID     // in use by partitions that are started, or being started or stopped
@@ -115,9 +115,6 @@ type Host struct {
 	catchUpRate throttle
 	trim        chan struct{} // wakes the trimmer
 
-	routesMu sync.RWMutex
-	// routesMu guards:
-	routes map[ShardID]*Partition // as partitions, for the transport
 }
 
 // Open locks the directory, recovers what a crash left, and starts this node's part of the metadata group. The
@@ -139,7 +136,7 @@ func newHost(ctx context.Context, o Options) *Host {
 		admission: newAdmission(o.InFlightBytes), files: commitlog.NewFileCache(openFilesMax),
 		space:      &spaceGuard{fs: o.FS, dir: o.Dir, percent: o.ReservePercent},
 		partitions: make(map[ShardID]*Partition), dirs: make(map[string]ShardID), recovered: make(map[shardKey]*shardLog),
-		proposals: make(chan *Partition, proposalsQueued), routes: make(map[ShardID]*Partition),
+		proposals: make(chan *Partition, proposalsQueued),
 		transport: o.Transport, registry: newRegistry(), catchUpRate: newThrottle(o.CatchUpRate),
 		catching: make(chan struct{}, catchUpAtOnce), trim: make(chan struct{}, 1), behind: make(chan struct{}, behindWaiters),
 	}
@@ -357,8 +354,8 @@ func (h *Host) sweeper() {
 }
 
 func (h *Host) all() []*Partition {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.mu.RLock()
+	defer h.mu.RUnlock()
 	out := make([]*Partition, 0, len(h.partitions))
 	for _, p := range h.partitions {
 		out = append(out, p)

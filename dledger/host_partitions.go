@@ -89,9 +89,6 @@ func (h *Host) register(p *Partition) error {
 		return fmt.Errorf("dledger: shard %d is already started", p.spec.Shard)
 	}
 	h.partitions[p.spec.Shard] = p
-	h.routesMu.Lock()
-	h.routes[p.spec.Shard] = p
-	h.routesMu.Unlock()
 	return nil
 }
 
@@ -105,9 +102,6 @@ func (h *Host) unregister(spec PartitionSpec) {
 	}
 	delete(h.dirs, dir)
 	delete(h.partitions, spec.Shard)
-	h.routesMu.Lock()
-	delete(h.routes, spec.Shard)
-	h.routesMu.Unlock()
 }
 
 func (h *Host) partitionDir(spec PartitionSpec) string {
@@ -293,8 +287,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // started returns the replica that runs, nil where it does not.
 func (h *Host) started(spec PartitionSpec) *Partition {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.mu.RLock()
+	defer h.mu.RUnlock()
 	if p := h.partitions[spec.Shard]; p != nil && p.spec.Replica == spec.Replica {
 		return p
 	}

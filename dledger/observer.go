@@ -131,7 +131,7 @@ func (o observer) Connected(node int32) {
 
 // partition returns a started partition, nil where there is none.
 func (h *Host) partition(s ShardID) *Partition {
-	h.routesMu.RLock()
-	defer h.routesMu.RUnlock()
-	return h.routes[s]
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.partitions[s]
 }

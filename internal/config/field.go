@@ -207,6 +207,17 @@ func (s schema) names() []string {
 	return names
 }
 
+// spellings are the keys that a misspelt one may have meant: the settings and Kafka's that are ignored.
+func (s schema) spellings() []string {
+	keys := s.names()
+	for _, o := range s.others {
+		if !o.Refused && !strings.HasSuffix(o.Key, "*") {
+			keys = append(keys, o.Key)
+		}
+	}
+	return keys
+}
+
 // parse reads text as a value of the field; plain is the unit of a plain number. The value is an int64
 // (numbers, sizes, times in nanoseconds), bool, string or []string.
 func (f Field) parse(text, plain string) (any, error) {

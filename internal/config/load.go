@@ -172,7 +172,7 @@ func (l *loader) known(where, key string) (Field, string, bool) {
 	if o, ok := l.schema.other(key); ok {
 		l.problems = append(l.problems, o.problem(where, key))
 	} else {
-		l.problems = append(l.problems, unknownKey(where, key, l.schema.names()))
+		l.problems = append(l.problems, unknownKey(where, key, l.schema.spellings()))
 	}
 	return Field{}, "", false
 }

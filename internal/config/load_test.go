@@ -217,6 +217,7 @@ func TestLoad_CrossField(t *testing.T) {
 		{"min.insync above the automatic replicas", "acks=all could never be answered", []string{"min.insync.replicas=4"}},
 		{"batch above request", "is above socket.request.max.bytes", []string{"message.max.bytes=2MiB", "socket.request.max.bytes=1MiB"}},
 		{"batch above segment", "would fit no segment", []string{"message.max.bytes=2MiB", "log.segment.bytes=1MiB"}},
+		{"setting of Kafka that means nothing, mistyped", `did you mean "log.retention.hours"`, []string{"log.retention.hour=1"}},
 		{"http address", "want host:port", []string{"http.listen=8080"}},
 		{"peers without ids", "want id@host:port", []string{"controller.quorum.voters=a:1,b:1"}},
 		{"peers without ports", "want host:port", []string{"cluster.peers=1@a,2@b"}},

@@ -118,7 +118,11 @@ type Settings struct {
 	_ ignored `key:"replica.high.watermark.checkpoint.interval.ms" doc:"the journal keeps it"`
 	_ ignored `key:"log.cleanup.policy" doc:"nothing is deleted or compacted yet: watch the disk"`
 	_ ignored `key:"log.cleaner.*" doc:"nothing is compacted yet"`
-	_ ignored `key:"log.retention.*" doc:"nothing is deleted by age or size yet: watch the disk"`
+	_ ignored `key:"log.retention.hours" doc:"nothing is deleted by age or size yet: watch the disk"`
+	_ ignored `key:"log.retention.minutes" doc:"nothing is deleted by age or size yet: watch the disk"`
+	_ ignored `key:"log.retention.ms" doc:"nothing is deleted by age or size yet: watch the disk"`
+	_ ignored `key:"log.retention.bytes" doc:"nothing is deleted by age or size yet: watch the disk"`
+	_ ignored `key:"log.retention.check.interval.ms" doc:"nothing is deleted by age or size yet: watch the disk"`
 
 	_ refused `key:"zookeeper.*" doc:"there is no ZooKeeper here; remove it"`
 	_ refused `key:"ssl.*" doc:"this version serves no TLS: it would listen in the clear; remove it, or put a TLS proxy in front"`

@@ -114,7 +114,6 @@ type Host struct {
 	behind      chan struct{} // taken by leaders that wait for others to do so
 	catchUpRate throttle
 	trim        chan struct{} // wakes the trimmer
-
 }
 
 // Open locks the directory, recovers what a crash left, and starts this node's part of the metadata group. The

@@ -1,0 +1,5 @@
+//go:build !race
+
+package assignor_test
+
+const raceEnabled = false

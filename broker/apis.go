@@ -74,6 +74,7 @@ func (b *Broker) buildAPIs() {
 		int16(kmsg.AlterPartitionAssignments):  serve((*call).alterPartitionReassignments),
 		int16(kmsg.ListPartitionReassignments): serve((*call).listPartitionReassignments),
 		int16(kmsg.UnregisterBroker):           serve((*call).unregisterBroker),
+		int16(kmsg.DescribeQuorum):             serve((*call).describeQuorum),
 	}
 	b.apis = map[int16]*api{}
 	for _, a := range protocol.APIs() {

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/stelemq/stele/broker/controller"
 	"github.com/stelemq/stele/broker/metadata"
 	"github.com/stelemq/stele/broker/topicconfig"
 	"github.com/stelemq/stele/dledger/transport"
@@ -107,7 +108,8 @@ type Broker struct {
 	controlWake   chan struct{} // something has changed that the controller goes by
 	sessions      *fetchSessions
 	producerIDs   producerIDs
-	incarnation   string // differs for each start
+	quorumMembers atomic.Pointer[[]controller.Member] // of the metadata group, as this broker last knew as the controller
+	incarnation   string                              // differs for each start
 
 	ready   chan struct{}
 	drained chan struct{} // closed when shutting down: what waits gives its answer

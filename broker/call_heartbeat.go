@@ -15,6 +15,8 @@ type heartbeat struct {
 	Incarnation string `json:"incarnation"`
 	// ShuttingDown: it wants no new leaderships.
 	ShuttingDown bool `json:"shutting_down,omitempty"`
+	// Applied is the index of the last metadata command that the broker has applied.
+	Applied uint64 `json:"metadata_index,omitempty"`
 }
 
 type heartbeatAnswer struct {
@@ -38,6 +40,22 @@ type heardNode struct {
 	At           time.Time
 	Incarnation  string
 	ShuttingDown bool
+	// Applied is the index of the last metadata command that it has applied, Index what the controller had applied at At.
+	Applied, Index uint64
+	// CaughtUp is when it was last known to have applied everything of that moment.
+	CaughtUp time.Time
+}
+
+// next is what is known of a broker after one more heartbeat, to a controller that has applied index.
+func (n heardNode) next(q *heartbeat, now time.Time, index uint64) heardNode {
+	next := heardNode{At: now, Incarnation: q.Incarnation, ShuttingDown: q.ShuttingDown, Applied: q.Applied, Index: index, CaughtUp: n.CaughtUp}
+	switch {
+	case q.Applied >= index:
+		next.CaughtUp = now
+	case !n.At.IsZero() && q.Applied >= n.Index:
+		next.CaughtUp = n.At
+	}
+	return next
 }
 
 // liveness is who has been heard by this broker as the controller.
@@ -86,7 +104,7 @@ func (b *Broker) hearHeartbeat(_ context.Context, from int32, q *heartbeat) (hea
 	}
 	b.liveness.mu.Lock()
 	before := b.liveness.nodes[from]
-	b.liveness.nodes[from] = heardNode{At: b.liveness.now(), Incarnation: q.Incarnation, ShuttingDown: q.ShuttingDown}
+	b.liveness.nodes[from] = before.next(q, b.liveness.now(), b.opts.Metadata.Image().Index())
 	b.liveness.mu.Unlock()
 	if before.Incarnation != q.Incarnation || before.ShuttingDown != q.ShuttingDown {
 		b.pokeController()
@@ -117,7 +135,7 @@ func (b *Broker) sendHeartbeat(ctx context.Context) error {
 		return nil // there will be one
 	}
 	b.liveness.mu.Lock()
-	q := heartbeat{Incarnation: b.incarnation, ShuttingDown: b.liveness.shuttingDown}
+	q := heartbeat{Incarnation: b.incarnation, ShuttingDown: b.liveness.shuttingDown, Applied: b.opts.Metadata.Image().Index()}
 	b.liveness.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, max(b.opts.Config.SessionTimeout/4, b.opts.Config.HeartbeatInterval))
 	defer cancel()

@@ -27,6 +27,7 @@ func (b *Broker) handleCalls() {
 	t.Handle(callTransfer, answer(b.hearTransfer))
 	t.Handle(callSurvey, answer(b.hearSurvey))
 	t.Handle(callPartitionStatus, answer(b.hearPartitionStatus))
+	t.Handle(callQuorum, answer(b.hearQuorum))
 }
 
 // answer decodes a call's body and encodes its answer.

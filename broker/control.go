@@ -220,6 +220,8 @@ func (c *control) askMembers(ctx context.Context, now time.Time) {
 		c.members = append(c.members, controller.Member{Replica: metadata.ReplicaID(id), Node: node})
 	}
 	slices.SortFunc(c.members, func(a, b controller.Member) int { return int(a.Replica) - int(b.Replica) }) //nolint:gosec // small
+	members := c.members
+	c.b.quorumMembers.Store(&members)
 }
 
 // view is what the decisions go by.

@@ -128,6 +128,8 @@ func (h *fakeHost) HeardController(time.Time) {
 	h.heardController++
 }
 
+func (h *fakeHost) MetadataTerm() uint64 { return 1 }
+
 func (h *fakeHost) MetadataMembers() (dledger.MetadataMembership, bool) {
 	return dledger.MetadataMembership{}, false
 }

@@ -38,6 +38,8 @@ type Host interface {
 	// learners, too.
 	MetadataMembers() (dledger.MetadataMembership, bool)
 	MetadataMembersNow(ctx context.Context) (dledger.MetadataMembership, error)
+	// MetadataTerm is the term of the metadata group, as far as is known here.
+	MetadataTerm() uint64
 	// AddMetadataLearner, PromoteMetadata, RemoveMetadata change them; the controller does.
 	AddMetadataLearner(ctx context.Context, id dledger.ReplicaID, node int32) error
 	PromoteMetadata(ctx context.Context, id dledger.ReplicaID, node int32) error

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/stelemq/stele/broker/controller"
 	"github.com/stelemq/stele/broker/metadata"
 )
 
@@ -20,6 +21,7 @@ type partitionCollector struct {
 	replicas, underReplicated, underMinISR *prometheus.Desc
 	maxLag, rtt, transportErrors           *prometheus.Desc
 	metaLeader, build, ready               *prometheus.Desc
+	metaVoters, metaLearners, metaWanted   *prometheus.Desc
 }
 
 func newPartitionCollector(b *Broker) *partitionCollector {
@@ -45,6 +47,9 @@ func newPartitionCollector(b *Broker) *partitionCollector {
 		rtt:             d("raft_peer_rtt_seconds", "Round trip of heartbeats to another broker, smoothed.", "peer"),
 		transportErrors: d("raft_transport_errors_total", "Connections to another broker that broke or could not be made.", "peer"),
 		metaLeader:      d("raft_is_leader", "1 where this broker leads the group.", "group"),
+		metaVoters:      d("raft_voters", "Replicas of the group that vote; told by its leader.", "group"),
+		metaLearners:    d("raft_learners", "Replicas of the group that follow without a vote; told by its leader.", "group"),
+		metaWanted:      d("raft_voters_wanted", "Replicas of the group that should vote, by the number of brokers; told by its leader.", "group"),
 		build:           d("build_info", "Always 1; the program's version.", "version", "revision", "goversion"),
 		ready:           d("ready", "1 when /readyz says so."),
 	}
@@ -55,6 +60,7 @@ func (c *partitionCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.start, c.end, c.hw, c.leader, c.isr, c.size, c.nodes, c.topics, c.partitions, c.offline,
 		c.replicas, c.underReplicated, c.underMinISR, c.maxLag, c.rtt, c.transportErrors, c.metaLeader, c.build, c.ready,
+		c.metaVoters, c.metaLearners, c.metaWanted,
 	} {
 		ch <- d
 	}
@@ -78,6 +84,7 @@ func (c *partitionCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.topics, float64(image.TopicCount()))
 	gauge(c.partitions, float64(image.PartitionCount()))
 	gauge(c.metaLeader, truth(c.b.opts.Host.IsController()), "meta")
+	c.collectQuorum(image, gauge)
 	gauge(c.build, 1, c.b.opts.Version, c.b.opts.Revision, runtime.Version())
 	gauge(c.ready, truth(c.b.readiness().ready()))
 
@@ -96,6 +103,23 @@ func (c *partitionCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.replicas, float64(n.followers), "follower")
 	gauge(c.underReplicated, float64(n.underReplicated))
 	gauge(c.underMinISR, float64(n.underMinISR))
+}
+
+// collectQuorum tells who replicates the metadata, on the controller alone.
+func (c *partitionCollector) collectQuorum(image *metadata.Image, gauge func(*prometheus.Desc, float64, ...string)) {
+	members := c.b.quorumMembers.Load()
+	if members == nil || !c.b.opts.Host.IsController() {
+		return
+	}
+	voters := 0
+	for _, m := range *members {
+		if m.Voter {
+			voters++
+		}
+	}
+	gauge(c.metaVoters, float64(voters), "meta")
+	gauge(c.metaLearners, float64(len(*members)-voters), "meta")
+	gauge(c.metaWanted, float64(controller.Voters(image.Members())), "meta")
 }
 
 // nodeStates counts the brokers, each in one state.

@@ -111,6 +111,15 @@ func (h *Host) Controller() (node int32, ok bool) {
 	return node, node >= 0
 }
 
+// MetadataTerm is the term of the metadata group, 0 while it is not known.
+func (h *Host) MetadataTerm() uint64 {
+	_, term, _, err := h.nodes.GetLeaderID(uint64(h.metadataGroup()))
+	if err != nil {
+		return 0
+	}
+	return term
+}
+
 // MetadataMembership is who replicates the cluster metadata, replica id to node id.
 type MetadataMembership struct {
 	Voters, Learners map[ReplicaID]int32

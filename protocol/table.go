@@ -145,7 +145,7 @@ var apiTable = [...]API{
 	{KeyAlterClientQuotas, "AlterClientQuotas", 0, 1, 0, 1, later},
 	{KeyDescribeUserScramCredentials, "DescribeUserScramCredentials", 0, 0, 0, 0, later},
 	{KeyAlterUserScramCredentials, "AlterUserScramCredentials", 0, 0, 0, 0, later},
-	{KeyDescribeQuorum, "DescribeQuorum", 0, 2, 0, 0, later},
+	{KeyDescribeQuorum, "DescribeQuorum", 0, 2, 0, 0, served},
 	{KeyUpdateFeatures, "UpdateFeatures", 0, 2, 0, 0, later},
 	{KeyDescribeCluster, "DescribeCluster", 0, 2, 0, 0, served},
 	{KeyDescribeProducers, "DescribeProducers", 0, 0, 0, 0, later},

@@ -23,6 +23,9 @@ type clusterHealth struct {
 	Offline         int `json:"offline"`
 	UnderReplicated int `json:"under_replicated"`
 	UnderMinISR     int `json:"under_min_isr"`
+	// Voters are the nodes that vote on the metadata; VotersWanted is 0 where the cluster does not tell.
+	Voters       []int32 `json:"metadata_voters"`
+	VotersWanted int     `json:"metadata_voters_wanted"`
 }
 
 // reason is one thing that is wrong, and what to do.
@@ -38,7 +41,8 @@ func newClusterHealth(s streams) *cobra.Command {
 	var interval time.Duration
 	cmd := &cobra.Command{
 		Use: "health", Short: "Say whether a cluster is healthy, why not, and what to do", Args: cobra.NoArgs,
-		Long: `Healthy: every broker answers, every partition has a leader, and all its replicas are in sync.
+		Long: `Healthy: every broker answers, every partition has a leader, all its replicas are in sync, and as many
+brokers vote on the metadata as should.
 Exit code 0 if healthy, 10 if not, 1 if nobody could be asked.`,
 		Example: `  broker cluster health
   broker cluster health -o json
@@ -100,6 +104,9 @@ func (v *clusterView) health() *clusterHealth {
 			"Start brokers until a majority of those that vote on the metadata runs.",
 		})
 	}
+	if r, ok := v.voteless(h); ok {
+		h.Reasons = append(h.Reasons, r)
+	}
 	offline, under, underMin := filter(parts, partitionOffline), filter(parts, partitionUnderRepl), filter(parts, partitionUnderMin)
 	h.Offline, h.UnderReplicated, h.UnderMinISR = len(offline), len(under), len(underMin)
 	if len(offline) > 0 {
@@ -123,6 +130,30 @@ func (v *clusterView) health() *clusterHealth {
 	}
 	h.Healthy = len(h.Reasons) == 0
 	return h
+}
+
+// voteless is the reason where fewer replicas of the metadata vote than should.
+func (v *clusterView) voteless(h *clusterHealth) (reason, bool) {
+	h.Voters = []int32{}
+	if v.quorum == nil {
+		return reason{}, false
+	}
+	h.Voters, h.VotersWanted = append(h.Voters, v.quorum.Voting()...), v.quorum.Wanted
+	if len(h.Voters) >= h.VotersWanted {
+		return reason{}, false
+	}
+	var without []string
+	for _, o := range v.quorum.Observers {
+		without = append(without, fmt.Sprint(o.Node))
+	}
+	text := fmt.Sprintf("%d of %d wanted brokers vote on the metadata", len(h.Voters), h.VotersWanted)
+	if len(without) > 0 {
+		text += "; without a vote yet: node " + strings.Join(without, ", ")
+	}
+	return reason{
+		"metadata_voters", text,
+		"Wait until it votes, and stop no other broker and replace no other disk before, or the cluster may lose its controller: broker cluster health --watch --exit-when-healthy",
+	}, true
 }
 
 func slashed(p *partitionView) string { return fmt.Sprintf("%s/%d", p.Topic, p.Partition) }
@@ -160,12 +191,25 @@ func (h *clusterHealth) answer() answer {
 	a.sections = []section{{rows: [][]string{
 		{"HEALTH", h.verdict()},
 		{"NODES", fmt.Sprintf("%d of %d up", h.NodesUp, h.Nodes)},
+		{"METADATA", h.voters()},
 		{"PARTITIONS", fmt.Sprintf("%d, offline %d, under-replicated %d, under min.insync.replicas %d", h.Partitions, h.Offline, h.UnderReplicated, h.UnderMinISR)},
 	}}}
 	for _, r := range h.Reasons {
 		a.sections = append(a.sections, section{rows: [][]string{{"REASON", r.Text}, {"REMEDY", r.Remedy}}})
 	}
 	return a
+}
+
+// voters says who votes on the metadata.
+func (h *clusterHealth) voters() string {
+	if len(h.Voters) == 0 {
+		return "voters unknown"
+	}
+	text := "voters " + strings.Trim(strings.ReplaceAll(fmt.Sprint(h.Voters), " ", ", "), "[]")
+	if h.VotersWanted > 0 {
+		text += fmt.Sprintf(" (%d wanted)", h.VotersWanted)
+	}
+	return text
 }
 
 func (h *clusterHealth) verdict() string {

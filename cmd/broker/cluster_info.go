@@ -24,15 +24,18 @@ type nodeInfo struct {
 	Rack       string `json:"rack,omitempty"`
 	State      string `json:"state"`
 	Controller bool   `json:"controller"`
-	Leaders    int    `json:"leaders"`
-	Replicas   int    `json:"replicas"`
+	// MetadataRole is leader, voter, observer, none, or unknown while there is no controller.
+	MetadataRole string `json:"metadata_role"`
+	Leaders      int    `json:"leaders"`
+	Replicas     int    `json:"replicas"`
 }
 
 func newClusterInfo(s streams) *cobra.Command {
 	a := &admin{streams: s}
 	cmd := &cobra.Command{
 		Use: "info", Short: "Show the brokers of a cluster and what they hold", Args: cobra.NoArgs,
-		Long:    "Shows the brokers under the addresses that clients are told, the partitions each leads and holds.",
+		Long: `Shows the brokers under the addresses that clients are told, the partitions each leads and holds.
+ROLE is the part in replicating the metadata: the leader, marked *, is the controller; voters decide; observers follow.`,
 		Example: "  broker cluster info\n  broker cluster info -b kafka.example.com:9092 -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.ask(cmd.Context(), func(ctx context.Context, c *client.Client) (answer, error) { return describeCluster(ctx, c) })
@@ -65,10 +68,11 @@ func describeCluster(ctx context.Context, c *client.Client) (answer, error) {
 		b := &v.nodes[i]
 		n := nodeInfo{
 			ID: b.ID, Address: b.Addr(), Rack: b.Rack, State: b.state(), Controller: b.ID == v.controller, Leaders: leads[b.ID], Replicas: holds[b.ID],
+			MetadataRole: v.metadataRole(b.ID),
 		}
-		role := "broker"
-		if n.Controller {
-			role = "broker,controller"
+		role := n.MetadataRole
+		if role == "leader" {
+			role = "leader *"
 		}
 		info.Nodes = append(info.Nodes, n)
 		a.names = append(a.names, fmt.Sprint(n.ID))

@@ -336,3 +336,40 @@ func TestCluster_NodeIDTaken(t *testing.T) {
 	second.awaitSaid(t, "another broker is alive with node id 1")
 	second.awaitSaid(t, "give this node another node.id")
 }
+
+// Disks of founders are replaced one after the other. The cluster is healthy again once the new replica votes, and only
+// then may the next one go: else there is no controller any more.
+func TestCluster_FoundersReplacedOneAfterTheOther(t *testing.T) {
+	const session = "broker.session.timeout.ms=1500"
+	all := machines(t, 3)
+	for _, m := range all {
+		m.launch(t, append(m.founder(all), "--set", session)...)
+	}
+	for _, m := range all {
+		m.expect(t, "READY=1")
+	}
+	healthy := func(asked *machine) string {
+		t.Helper()
+		var last result
+		await(t, func() string { return fmt.Sprintf("%+v\n%s", last, asked.errs) }, func() bool {
+			last = command(t, "cluster", "health", "-b", asked.kafka)
+			return last.code == exitOK
+		})
+		return last.out
+	}
+	if text := healthy(all[0]); !strings.Contains(text, "voters 1, 2, 3 (3 wanted)") {
+		t.Errorf("healthy without naming the voters:\n%s", text)
+	}
+	for i, m := range all {
+		m.kill(t)
+		m.dir += "-new"
+		m.launch(t, append(m.founder(all), "--set", session)...)
+		m.expect(t, "READY=1")
+		other := all[(i+1)%len(all)]
+		inCluster(t, other, 3)
+		healthy(other)
+		if r := command(t, "cluster", "info", "-b", other.kafka, "--no-headers"); strings.Count(r.out, " voter ") != 2 || strings.Count(r.out, " leader * ") != 1 {
+			t.Errorf("after disk %d was replaced:\n%s", m.id, r.out)
+		}
+	}
+}

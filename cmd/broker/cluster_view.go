@@ -18,6 +18,8 @@ type clusterView struct {
 	controller int32
 	nodes      []nodeView
 	topics     []client.Topic
+	// quorum is who replicates the metadata, nil where nobody tells.
+	quorum *client.Quorum
 	// minISR is min.insync.replicas by topic, where it was asked for.
 	minISR map[string]int
 }
@@ -42,6 +44,25 @@ func (n *nodeView) state() string {
 	}
 }
 
+// metadataRole is a node's part in replicating the metadata.
+func (v *clusterView) metadataRole(node int32) string {
+	q := v.quorum
+	in := func(replicas []client.QuorumReplica) bool {
+		return slices.ContainsFunc(replicas, func(r client.QuorumReplica) bool { return r.Node == node })
+	}
+	switch {
+	case q == nil:
+		return "unknown"
+	case q.Leader == node:
+		return "leader"
+	case in(q.Observers): // also where the vote of a former disk has not gone yet
+		return "observer"
+	case in(q.Voters):
+		return "voter"
+	}
+	return "none"
+}
+
 // reachTimeout bounds the attempt to reach one node: those that are down must not cost the whole timeout.
 const reachTimeout = 1500 * time.Millisecond
 
@@ -60,6 +81,9 @@ func view(ctx context.Context, c *client.Client, reach bool) (*clusterView, erro
 		return nil, err //nolint:wrapcheck // says all
 	}
 	v := &clusterView{id: cluster.ID, controller: cluster.ControllerID, topics: topics, minISR: map[string]int{}}
+	if v.quorum, err = c.Quorum(ctx); err != nil && ctx.Err() != nil {
+		return nil, err //nolint:wrapcheck // says all
+	}
 	var wg sync.WaitGroup
 	v.nodes = make([]nodeView, len(nodes))
 	for i := range nodes {

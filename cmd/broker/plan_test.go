@@ -73,6 +73,17 @@ func TestPromiseOf(t *testing.T) {
 	}
 }
 
+func quorumOf(wanted int, voters []int32, observers ...int32) *client.Quorum {
+	q := &client.Quorum{Leader: voters[0], Wanted: wanted}
+	for _, n := range voters {
+		q.Voters = append(q.Voters, client.QuorumReplica{Node: n})
+	}
+	for _, n := range observers {
+		q.Observers = append(q.Observers, client.QuorumReplica{Node: n})
+	}
+	return q
+}
+
 // What is wrong with a cluster, from what it says.
 func TestHealth_Reasons(t *testing.T) {
 	part := func(id, leader int32, isr []int32) client.Partition {
@@ -101,6 +112,11 @@ func TestHealth_Reasons(t *testing.T) {
 		{"a replica catches up", clusterView{nodes: up(1, 2, 3), topics: []client.Topic{{Name: "t", Partitions: []client.Partition{part(0, 1, []int32{1, 3})}}}}, "under_replicated", "Wait: replicas catch up"},
 		{"acks=all is refused", clusterView{nodes: up(1, 2, 3), minISR: map[string]int{"t": 3}, topics: []client.Topic{{Name: "t", Partitions: []client.Partition{part(0, 1, []int32{1, 3})}}}}, "under_min_isr,under_replicated", "acks=all is refused: t-0"},
 		{"no controller", clusterView{nodes: up(1, 2, 3), controller: -1}, "no_controller", "cannot be created"},
+		{"all vote", clusterView{nodes: up(1, 2, 3), quorum: quorumOf(3, []int32{1, 2, 3})}, "", ""},
+		{"a new disk does not vote yet", clusterView{nodes: up(1, 2, 3), quorum: quorumOf(3, []int32{2, 3}, 1)}, "metadata_voters", "2 of 3 wanted brokers vote on the metadata; without a vote yet: node 1"},
+		{"the vote of a former disk", clusterView{nodes: up(1, 2, 3), quorum: quorumOf(3, []int32{1, 2, 3}, 1)}, "metadata_voters", "stop no other broker"},
+		{"one of two votes", clusterView{nodes: up(1, 2, 3), quorum: quorumOf(1, []int32{2}, 1)}, "", ""},
+		{"a cluster that does not say how many should vote", clusterView{nodes: up(1, 2, 3), quorum: quorumOf(0, []int32{2}, 1, 3)}, "", ""},
 	} {
 		h := row.view.health()
 		var kinds, texts []string

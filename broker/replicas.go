@@ -176,7 +176,14 @@ func agrees(wish *metadata.Partition, have []dledger.Member) bool {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(have, func(m dledger.Member) bool { return dropped(wish, m.Replica) })
+}
+
+// dropped reports whether a replica was wanted once and is not any more: ids are given by the metadata, in order, and never
+// again. A higher one says that the metadata here is older than Raft's group.
+func dropped(wish *metadata.Partition, id dledger.ReplicaID) bool {
+	return id < dledger.ReplicaID(wish.NextReplica) &&
+		!slices.ContainsFunc(wish.Replicas, func(r metadata.Replica) bool { return dledger.ReplicaID(r.ID) == id })
 }
 
 type changeKind int
@@ -207,8 +214,9 @@ type replicaChange struct {
 //  3. A learner within reach votes.
 //  4. What is to leave is removed, if the others have a majority without it; a leader that leaves hands over
 //     and does not remove itself.
+//  5. So does what the wish named once: a learner that was dropped before it was added may have been added all the same.
 //
-// What the wish does not name stays: the metadata here may be older than Raft's.
+// What the wish has never named stays: the metadata here is older than Raft's group.
 func nextChange(wish *metadata.Partition, have dledger.RaftStatus, isr []int32) replicaChange {
 	member := func(id metadata.ReplicaID) (dledger.ReplicaStatus, bool) {
 		for _, m := range have.Replicas {
@@ -247,6 +255,23 @@ func nextChange(wish *metadata.Partition, have dledger.RaftStatus, isr []int32) 
 			continue
 		}
 		if to, ok := heir(wish, have, isr); ok {
+			return replicaChange{changeHandOver, m.Replica, to}
+		}
+	}
+	return dropChange(wish, have, isr)
+}
+
+// dropChange removes a member that the wish names no more.
+func dropChange(wish *metadata.Partition, have dledger.RaftStatus, isr []int32) replicaChange {
+	for _, m := range have.Replicas {
+		if !dropped(wish, m.Replica) {
+			continue
+		}
+		if m.Replica != have.Replica {
+			if removable(have, m, isr) {
+				return replicaChange{changeRemove, m.Replica, m.Node}
+			}
+		} else if to, ok := heir(wish, have, isr); ok {
 			return replicaChange{changeHandOver, m.Replica, to}
 		}
 	}

@@ -13,6 +13,12 @@ func wishFor(rs ...metadata.Replica) *metadata.Partition {
 	return &metadata.Partition{Shard: 16, Replicas: rs}
 }
 
+// upTo makes a wish know that replica ids below next have been given.
+func upTo(next metadata.ReplicaID, wish *metadata.Partition) *metadata.Partition {
+	wish.NextReplica = next
+	return wish
+}
+
 func want(id metadata.ReplicaID, node int32, s metadata.ReplicaState) metadata.Replica {
 	return metadata.Replica{ID: id, Node: node, State: s}
 }
@@ -64,10 +70,32 @@ func TestNextChange(t *testing.T) {
 			[]int32{1, 2},
 			replicaChange{},
 		},
-		"who is not named stays": {wishFor(want(1, 1, v)), raft(voter(1, 1), voter(9, 9)), []int32{1, 9}, replicaChange{}},
+		"who is not known yet stays": {wishFor(want(1, 1, v)), raft(voter(1, 1), voter(9, 9)), []int32{1, 9}, replicaChange{}},
+		"a learner that is not wanted any more": {
+			upTo(10, wishFor(want(1, 1, v))), raft(voter(1, 1), silent(learner(9, 9, 0))), []int32{1}, replicaChange{changeRemove, 9, 9},
+		},
+		"a voter that is not wanted any more": {
+			upTo(10, wishFor(want(1, 1, v), want(2, 2, v))), raft(voter(1, 1), voter(2, 2), voter(9, 9)), []int32{1, 2, 9}, replicaChange{changeRemove, 9, 9},
+		},
+		"not wanted, but no majority without it": {
+			upTo(10, wishFor(want(1, 1, v), want(2, 2, v))), raft(voter(1, 1), silent(voter(2, 2)), voter(9, 9)), []int32{1, 9}, replicaChange{},
+		},
+		"what is wanted comes first": {
+			upTo(10, wishFor(want(1, 1, v), want(2, 2, l))), raft(voter(1, 1), learner(9, 9, 0)), []int32{1}, replicaChange{changeAdd, 2, 2},
+		},
+		"the leader is not wanted any more": {
+			upTo(10, wishFor(want(2, 2, v))), raft(voter(1, 1), voter(2, 2)), []int32{1, 2}, replicaChange{changeHandOver, 1, 2},
+		},
 	} {
 		if got := nextChange(c.wish, c.have, c.isr); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+		var members []dledger.Member
+		for _, m := range c.have.Replicas {
+			members = append(members, dledger.Member{Replica: m.Replica, Node: m.Node, Voter: m.Voter})
+		}
+		if c.want.kind != changeNone && agrees(c.wish, members) {
+			t.Errorf("%s: taken for done", name)
 		}
 	}
 }

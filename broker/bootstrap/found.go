@@ -20,8 +20,8 @@ const (
 	sayInterval = 10 * time.Second
 	// defaultGrace is how long founders that are late are waited for once a majority is there: they would have to join.
 	defaultGrace = 5 * time.Second
-	// joinPatience is how long a refusal that may pass is taken for one that does.
-	joinPatience = 40 * time.Second
+	// defaultPatience is how long at least a refusal that may pass is taken for one that does.
+	defaultPatience = 40 * time.Second
 )
 
 // Errors of this package; what is wrapped says what to do.
@@ -45,6 +45,9 @@ type Bootstrap struct {
 	Resolve func(ctx context.Context, address string) ([]string, error)
 	// Grace replaces the time that late founders are waited for; 0: 5 s.
 	Grace time.Duration
+	// SessionTimeout is broker.session.timeout.ms. A node that comes back with an empty disk waits until the cluster has given
+	// up its old self, which takes that long; one whose id somebody else has never stops being refused.
+	SessionTimeout time.Duration
 
 	wake chan struct{}
 	said string

@@ -62,7 +62,7 @@ func (b *Bootstrap) join(ctx context.Context, targets []string) error {
 				return context.Cause(ctx)
 			}
 			var remote *transport.RemoteError
-			if errors.As(err, &remote) && (remote.Code == codeRefused || remote.Code == codeTaken && time.Since(began) > joinPatience) {
+			if errors.As(err, &remote) && (remote.Code == codeRefused || remote.Code == codeTaken && time.Since(began) > b.patience()) {
 				return fmt.Errorf("%w: the cluster at %s: %s", ErrRefused, target, remote.Text)
 			}
 			text := reason(err)
@@ -78,6 +78,9 @@ func (b *Bootstrap) join(ctx context.Context, targets []string) error {
 		b.pause(ctx, joinInterval)
 	}
 }
+
+// patience is how long a node id that is taken may become free.
+func (b *Bootstrap) patience() time.Duration { return max(defaultPatience, 3*b.SessionTimeout) }
 
 // keepDirectory makes the directory's id durable before the cluster hears of it.
 func (b *Bootstrap) keepDirectory() error {

@@ -94,7 +94,7 @@ func (m *Member) admit(ctx context.Context, q *joinRequest) (joinAnswer, error) 
 		text := r.Error.Message
 		if r.Error.Code == protocol.DuplicateBrokerRegistration {
 			code = codeTaken
-			text += ". Stop that one, or give this node another node.id"
+			text += ". If that was this node with its former disk, it is given up after broker.session.timeout.ms; otherwise stop that one, or give this node another node.id"
 		}
 		return joinAnswer{}, &transport.Coded{Code: code, Err: errors.New(text)}
 	}

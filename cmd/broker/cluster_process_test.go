@@ -334,7 +334,7 @@ func TestCluster_NodeIDTaken(t *testing.T) {
 	second := newMachine(t, 2)
 	second.launch(t, "--join", first.kafka, "--node-id", "1")
 	second.awaitSaid(t, "another broker is alive with node id 1")
-	second.awaitSaid(t, "give this node another node.id")
+	second.awaitSaid(t, "or give this node another node.id")
 }
 
 // Disks of founders are replaced one after the other. The cluster is healthy again once the new replica votes, and only

@@ -71,7 +71,7 @@ func (n *node) bootstrap(ctx context.Context) error {
 	old := n.state.Member()
 	n.transport.SetClusterID(n.state.Identity().ClusterID)
 	b := &bootstrap.Bootstrap{
-		State: n.state, Transport: n.transport, Address: n.raftAddress, Rack: n.config.Rack, Resolve: raftAddresses,
+		State: n.state, Transport: n.transport, Address: n.raftAddress, Rack: n.config.Rack, Resolve: raftAddresses, SessionTimeout: n.config.SessionTimeout,
 		Say: func(line string) { fmt.Fprintln(n.err, line) },
 	}
 	if err := b.Run(ctx); err != nil {

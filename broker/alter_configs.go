@@ -225,6 +225,13 @@ func (b *Broker) planBrokerConfigs(image *metadata.Image, r *configResource) (*m
 		slices.Sort(static)
 		return nil, configError(protocol.InvalidRequest, "Cannot update these configs dynamically: %s", strings.Join(static, ", "))
 	}
+	if r.name != "" {
+		for name := range set {
+			if b.settings[name] != nil && b.settings[name].ClusterOnly && set[name] != nil {
+				return nil, configError(protocol.InvalidConfig, "%s cannot be set for one broker: it holds for the whole cluster", name)
+			}
+		}
+	}
 	for _, c := range r.changes {
 		if value, ok := next[c.name]; ok {
 			if err := b.validateSetting(c.name, value); err != nil {
@@ -260,6 +267,11 @@ func (b *Broker) validateSetting(name, value string) error {
 	}
 	if !ok {
 		return fmt.Errorf("Invalid value %s for configuration %s", value, name) //nolint:staticcheck,revive // Kafka's words, for the client
+	}
+	if f := b.settings[name].Validate; f != nil {
+		if err := f(value); err != nil {
+			return fmt.Errorf("Invalid value %s for configuration %s: %w", value, name, err) //nolint:staticcheck,revive // Kafka's words, for the client
+		}
 	}
 	return nil
 }

@@ -60,6 +60,9 @@ type Options struct {
 	Gatherer   prometheus.Gatherer
 	// Version and Revision of the program, for build_info.
 	Version, Revision string
+	// Live are told the value of a dynamic setting that others than the broker follow, at start and whenever it changes; by
+	// the goroutine that applies metadata: they must not block.
+	Live map[string]func(value string)
 	// Checks are further conditions of /readyz.
 	Checks []Check
 	// Now is the clock; nil: time.Now.
@@ -108,6 +111,7 @@ type Broker struct {
 	controlWake   chan struct{} // something has changed that the controller goes by
 	sessions      *fetchSessions
 	producerIDs   producerIDs
+	live          live
 	quorumMembers atomic.Pointer[[]controller.Member] // of the metadata group, as this broker last knew as the controller
 	incarnation   string                              // differs for each start
 
@@ -212,6 +216,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	b.opts.Host.WatchLeadership(b.announcer.note)
 	defer b.opts.Host.WatchLeadership(nil)
 	b.handleCalls()
+	defer b.followSettings()()
 	wg.Go(func() { b.announcer.run(background) })
 	wg.Go(func() { b.replicas.run(background) })
 	wg.Go(func() { b.sendHeartbeats(background) })

@@ -80,6 +80,10 @@ type Setting struct {
 	Dynamic bool
 	// Type is one of the constants below.
 	Type SettingType
+	// Validate says what is wrong with a new value of a dynamic setting, beyond its type; nil: nothing can be.
+	Validate func(value string) error
+	// ClusterOnly settings cannot differ between brokers.
+	ClusterOnly bool
 	// Doc is one sentence.
 	Doc string
 }

@@ -135,7 +135,7 @@ func (s *server) admit(l *listener, nc net.Conn) {
 	remote := remoteIP(nc)
 	cfg := &s.b.opts.Config
 	s.mu.Lock()
-	if s.draining || len(s.conns) >= cfg.MaxConnections || s.perIP[remote] >= cfg.MaxConnectionsPerIP {
+	if s.draining || len(s.conns) >= int(s.b.live.maxConnections.Load()) || s.perIP[remote] >= int(s.b.live.maxConnectionsPerIP.Load()) {
 		full := !s.draining
 		s.mu.Unlock()
 		_ = nc.Close()

@@ -3,6 +3,7 @@ package dledger
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -11,16 +12,32 @@ import (
 // throttle bounds the bytes per second that a node hands to replicas that catch up, so that producers hardly notice.
 type throttle struct{ limit *rate.Limiter } // nil: no bound
 
+// newThrottle bounds by bytesPerSecond; 0 and less: no bound.
 func newThrottle(bytesPerSecond int64) throttle {
-	if bytesPerSecond <= 0 {
-		return throttle{}
-	}
 	// A burst is as much as one answer: what is larger waits in parts.
-	return throttle{rate.NewLimiter(rate.Limit(bytesPerSecond), 2*catchUpChunk)}
+	return throttle{rate.NewLimiter(throttleRate(bytesPerSecond), 2*catchUpChunk)}
+}
+
+func throttleRate(bytesPerSecond int64) rate.Limit {
+	if bytesPerSecond <= 0 || bytesPerSecond == math.MaxInt64 {
+		return rate.Inf
+	}
+	return rate.Limit(bytesPerSecond)
+}
+
+func (t throttle) set(bytesPerSecond int64) { t.limit.SetLimit(throttleRate(bytesPerSecond)) }
+
+// unbounded reports whether there is no bound at the moment.
+func (t throttle) unbounded() bool { return t.limit == nil || t.limit.Limit() == rate.Inf }
+
+// SetCatchUpRate changes Options.CatchUpRate at run time; 0 and less: no bound.
+func (h *Host) SetCatchUpRate(bytesPerSecond int64) {
+	h.catchUpRate.set(bytesPerSecond)
+	h.db.lagRate.set(bytesPerSecond)
 }
 
 func (t throttle) wait(ctx context.Context, bytes int) error {
-	if t.limit == nil {
+	if t.unbounded() {
 		return nil
 	}
 	for bytes > 0 {
@@ -35,7 +52,7 @@ func (t throttle) wait(ctx context.Context, bytes int) error {
 
 // left is how many bytes, at most upTo, may be taken now.
 func (t throttle) left(upTo uint64) uint64 {
-	if t.limit == nil {
+	if t.unbounded() {
 		return upTo
 	}
 	return min(upTo, uint64(max(t.limit.Tokens(), 0)))
@@ -43,7 +60,7 @@ func (t throttle) left(upTo uint64) uint64 {
 
 // take uses bytes up without waiting, also such as are not left.
 func (t throttle) take(bytes uint64) {
-	if t.limit == nil {
+	if t.unbounded() {
 		return
 	}
 	for now := time.Now(); bytes > 0; {

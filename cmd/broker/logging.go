@@ -8,17 +8,22 @@ import (
 	"github.com/stelemq/stele/internal/config"
 )
 
-// newLogger writes messages to w in the form that the settings ask for.
-func newLogger(w io.Writer, s *config.Settings) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
-		level = slog.LevelInfo // not reached: the schema allows four words
-	}
+// newLogger writes messages to w in the form that the settings ask for, from a level on that may change.
+func newLogger(w io.Writer, s *config.Settings, level *slog.LevelVar) *slog.Logger {
+	setLevel(level, s.LogLevel)
 	options := &slog.HandlerOptions{Level: level}
 	if s.LogFormat == "text" || s.LogFormat == "auto" && isTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
 	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+// setLevel follows log.level; the schema allows four words.
+func setLevel(level *slog.LevelVar, word string) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(word)); err == nil {
+		level.Set(l)
+	}
 }
 
 func isTerminal(w any) bool {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +33,7 @@ type node struct {
 	banner func(*node)
 
 	logger *slog.Logger
+	level  slog.LevelVar
 	dir    string
 	state  *bootstrap.State
 	// transport reaches the other brokers, which reach this one at raftAddress; empty: they cannot.
@@ -45,7 +47,7 @@ type node struct {
 // run serves until ctx ends, the first interrupt; a second one ends the process.
 func (n *node) run(ctx context.Context) error {
 	n.metrics = prometheus.NewRegistry()
-	n.logger = newLogger(n.err, &n.config.Settings)
+	n.logger = newLogger(n.err, &n.config.Settings, &n.level)
 	for _, w := range n.config.Warnings {
 		n.logger.Warn("setting", "where", w.Where, "key", w.Key, "text", w.Text)
 	}
@@ -105,7 +107,7 @@ func (n *node) open(ctx context.Context, machine *metadata.Machine) (*dledger.Ho
 		StateMachine: broker.StateMachine(machine), Metadata: n.state.MetadataSpec(),
 		Fatal: n.fatal, JournalFileBytes: int64(n.config.JournalFileBytes), InFlightBytes: int64(n.config.InFlightBytes),
 		ReservePercent: n.config.ReservePercent, ReplicaLagTimeMax: n.config.ReplicaLagTimeMax, Registerer: n.metrics,
-		ControllerLease: n.config.SessionTimeout,
+		ControllerLease: n.config.SessionTimeout, CatchUpRate: int64(n.config.ReplicationRate),
 		// Replicas are started by the broker: it is there when one of them is found damaged.
 		Damaged: func(spec dledger.PartitionSpec, err error) { n.broker.Damaged(spec, err) },
 	})
@@ -133,6 +135,14 @@ func (n *node) serve(ctx context.Context, h *dledger.Host, machine *metadata.Mac
 	n.broker, err = broker.New(broker.Options{
 		NodeID: id.NodeID, Listeners: listenersOf(n.config), Host: broker.DLedger(h), Metadata: machine, Config: settings,
 		Transport: n.transport, RaftAddress: n.raftAddress, DirectoryID: id.DirectoryID, MetadataReplica: func() uint64 { return n.state.Identity().MetadataReplica },
+		Live: map[string]func(string){
+			"log.level": func(word string) { setLevel(&n.level, word) },
+			"leader.replication.throttled.rate": func(text string) {
+				if rate, err := strconv.ParseInt(text, 10, 64); err == nil {
+					h.SetCatchUpRate(rate)
+				}
+			},
+		},
 		Registerer: n.metrics, Gatherer: n.metrics, Logger: n.logger, Version: b.Version, Revision: b.Revision,
 	})
 	if err != nil {

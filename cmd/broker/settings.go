@@ -69,6 +69,9 @@ func kafkaSettings(c *config.Config) []broker.Setting {
 		settings = append(settings, broker.Setting{
 			Name: f.Key, Value: f.KafkaText(c.Value(f)), Default: f.KafkaText(f.DefaultValue()),
 			Explicit: c.Origins[f.Key].Source != config.SourceDefault, Dynamic: f.Dynamic, Type: settingType(f), Doc: f.Doc,
+			// Brokers that disagree on it would promise different things in one topic.
+			ClusterOnly: f.Key == "min.insync.replicas",
+			Validate:    func(value string) error { _, err := f.ParseText(value); return err }, //nolint:wrapcheck // a sentence for the client
 		})
 	}
 	return settings

@@ -353,6 +353,19 @@ func (f Field) KafkaText(value any) string {
 	}
 }
 
+// ParseText reads what a user writes, with units, or Kafka's plain number, and returns it as KafkaText does. Errors say what
+// is wrong with it.
+func (f Field) ParseText(text string) (string, error) {
+	value, err := f.parse(text, f.Unit)
+	if err != nil {
+		return "", err
+	}
+	if list, ok := value.([]string); ok {
+		return strings.Join(list, ","), nil
+	}
+	return f.KafkaText(value), nil
+}
+
 // value reads the field from s.
 func (f Field) value(s *Settings) any {
 	v := reflect.ValueOf(s).Elem().Field(f.index)

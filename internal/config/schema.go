@@ -36,7 +36,7 @@ type Settings struct {
 	LogDirs         []string      `key:"log.dirs" alias:"log.dir" default:"/var/lib/broker" dev:"./data" status:"A" doc:"The data directory: one. It is made on the first start; there is no format step."`
 	ShutdownTimeout time.Duration `key:"shutdown.timeout" default:"30s" min:"0s" doc:"How long a stopping broker lets requests in progress finish."`
 	MemoryLimit     Size          `key:"memory.limit" default:"auto" special:"auto=-1|off=0" min:"64MiB" doc:"Soft limit of the Go heap and what belongs to it. auto: nine tenths of the control group's limit, if there is one and GOMEMLIMIT is not set."`
-	LogLevel        string        `key:"log.level" default:"info" dev:"warn" enum:"debug|info|warn|error" doc:"The least important messages that are written to standard error."`
+	LogLevel        string        `key:"log.level" default:"info" dev:"warn" enum:"debug|info|warn|error" dynamic:"true" doc:"The least important messages that are written to standard error."`
 	LogFormat       string        `key:"log.format" default:"auto" enum:"auto|text|json" doc:"Form of those messages. auto: text on a terminal, else JSON."`
 
 	_ group `name:"Listeners and connections"`
@@ -45,8 +45,8 @@ type Settings struct {
 	AdvertisedListeners    []string      `key:"advertised.listeners" default:"" status:"A" doc:"The addresses that clients are told, by listener name. A listener that is not named here is advertised under its own host, or the name of the machine where it binds all interfaces."`
 	ControllerListeners    []string      `key:"controller.listener.names" default:"" status:"A" doc:"Listeners of these names are not opened: there are no separate controllers. For Kafka's files."`
 	HTTPListen             string        `key:"http.listen" default:"127.0.0.1:8080" doc:"Address of /metrics, /healthz and /readyz (and, on loopback only, /debug/pprof). off: none."`
-	MaxConnections         int           `key:"max.connections" default:"2147483647" min:"1" status:"K" doc:"Connections served at a time, over all listeners."`
-	MaxConnectionsPerIP    int           `key:"max.connections.per.ip" default:"2147483647" min:"1" status:"K" doc:"Connections served at a time from one address."`
+	MaxConnections         int           `key:"max.connections" default:"2147483647" min:"1" max:"2147483647" status:"K" dynamic:"true" doc:"Connections served at a time, over all listeners."`
+	MaxConnectionsPerIP    int           `key:"max.connections.per.ip" default:"2147483647" min:"1" max:"2147483647" status:"K" dynamic:"true" doc:"Connections served at a time from one address."`
 	ConnectionsMaxIdle     time.Duration `key:"connections.max.idle.ms" default:"10m" unit:"ms" min:"1s" status:"K" doc:"A connection without requests for so long is closed."`
 	SocketRequestMax       Size          `key:"socket.request.max.bytes" default:"100MiB" min:"512KiB" max:"1GiB" status:"K" doc:"The largest request that is read."`
 	QueuedMaxBytes         Size          `key:"queued.max.request.bytes" default:"64MiB" min:"1MiB" status:"A" doc:"Bytes of requests and answers that one connection may hold; above it, it is not read."`
@@ -64,12 +64,14 @@ type Settings struct {
 	MinInSyncReplicas int32         `key:"min.insync.replicas" default:"auto" special:"auto=0" min:"1" status:"A" dynamic:"true" doc:"Replicas that must have a record before acks=all is answered. auto: a majority of the topic's replicas, which always has."`
 	ReplicaLagTimeMax time.Duration `key:"replica.lag.time.max.ms" default:"30s" unit:"ms" min:"100ms" status:"K" doc:"A replica that has not caught up with its leader for so long is no longer in sync."`
 
-	UncleanElection   bool          `key:"unclean.leader.election.enable" default:"false" status:"K" doc:"When the majority of a partition's replicas is gone, the longest log among those that remain goes on: records may be lost. Topics override it."`
+	UncleanElection   bool          `key:"unclean.leader.election.enable" default:"false" status:"K" dynamic:"true" doc:"When the majority of a partition's replicas is gone, the longest log among those that remain goes on: records may be lost. Topics override it."`
 	HeartbeatInterval time.Duration `key:"broker.heartbeat.interval.ms" default:"500ms" unit:"ms" min:"10ms" max:"10s" status:"A" doc:"How often a broker tells the controller that it lives."`
 	SessionTimeout    time.Duration `key:"broker.session.timeout.ms" default:"9s" unit:"ms" min:"100ms" max:"10m" status:"K" doc:"A broker that the controller has not heard for so long is fenced: it is not named to clients, and gets nothing new."`
 	LeaderRebalance   bool          `key:"auto.leader.rebalance.enable" default:"true" status:"K" doc:"Leaderships go back to the preferred leaders where too many are elsewhere."`
 	ImbalanceInterval int           `key:"leader.imbalance.check.interval.seconds" default:"300" min:"1" max:"86400" status:"K" doc:"How often the leaderships are looked at for that, in seconds."`
 	ImbalancePercent  int           `key:"leader.imbalance.per.broker.percentage" default:"10" min:"0" max:"100" status:"K" doc:"How many hundredths of a broker's preferred leaderships may be elsewhere."`
+	ReplicationRate   Size          `key:"leader.replication.throttled.rate" default:"64MiB" special:"unlimited=9223372036854775807" min:"1" status:"A" dynamic:"true" doc:"Bytes per second that this broker hands to replicas elsewhere that have fallen behind or are new, whatever the topic, and once more from the logs that Raft still reaches. Replicas in sync are not throttled."`
+	FollowerRate      Size          `key:"follower.replication.throttled.rate" default:"unlimited" special:"unlimited=9223372036854775807" min:"1" status:"A" dynamic:"true" doc:"For Kafka's tools; it is the leader's rate that bounds replicas that catch up."`
 	ReplicaSelector   string        `key:"replica.selector.class" default:"rack" enum:"rack|leader|org.apache.kafka.common.replica.RackAwareReplicaSelector" status:"A" doc:"Where consumers read that name their rack: rack, from a replica in sync in it; leader, always from the leader."`
 
 	_ group `name:"Log"`

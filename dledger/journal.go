@@ -28,9 +28,10 @@ const (
 	inlineShare    = 4
 	// frameBodyMax is when a group is cut: later saves go into the next frame.
 	frameBodyMax = 1 << 20
-	// relaxedBytesMax is how many unsynced bytes of relaxed partitions start a background checkpoint; it bounds
-	// what a restart has to write anew.
-	relaxedBytesMax = 128 << 20
+	// relaxedBytesMax is how many bytes of relaxed partitions start a background checkpoint, and twice as many let it hurry.
+	// It bounds what a restart has to write anew. Less costs appends dearly: a sync of a file that grows ends a transaction
+	// of the file system, and whoever makes a file longer waits for that.
+	relaxedBytesMax = 512 << 20
 )
 
 // journalFile is one slot in use.
@@ -205,6 +206,8 @@ func (j *journal) writeRelaxed(r *saveRequest) error {
 	}
 	if j.relaxed > relaxedBytesMax {
 		j.wakeCheckpointer()
+	}
+	if j.relaxed > 2*relaxedBytesMax {
 		j.hurryCheckpoint()
 	}
 	return nil

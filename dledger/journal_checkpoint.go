@@ -20,6 +20,10 @@ const (
 	checkpointSpan = 6 * time.Second
 )
 
+// checkpointWidth is how many shards are checkpointed at once when somebody waits for it. Otherwise it is one: goroutines in
+// a sync keep processors from those who append.
+const checkpointWidth = 16
+
 type journalOptions struct {
 	fs    vfs.FS
 	dir   string
@@ -186,17 +190,17 @@ func (j *journal) checkpointer() {
 // the files that are complete. The caller waits for it.
 func (j *journal) checkpoint() error {
 	j.hurryCheckpoint() // one may be running
-	return j.checkpointAt(func(int, int) {})
+	return j.checkpointAt(func(int, int) bool { return true })
 }
 
 // checkpointSlowly does the same, spread out until somebody is in a hurry.
 func (j *journal) checkpointSlowly() error {
 	began, hurried := time.Now(), false
-	return j.checkpointAt(func(done, of int) {
+	return j.checkpointAt(func(done, of int) bool {
 		span := min(checkpointSpan, time.Duration(of)*checkpointStep)
-		ahead := span*time.Duration(done)/time.Duration(of) - time.Since(began)
-		if hurried || ahead <= 0 {
-			return
+		ahead := max(0, span*time.Duration(done)/time.Duration(of)-time.Since(began))
+		if hurried {
+			return true
 		}
 		t := time.NewTimer(ahead)
 		defer t.Stop()
@@ -207,11 +211,15 @@ func (j *journal) checkpointSlowly() error {
 		case <-j.quit:
 			hurried = true
 		}
+		return hurried
 	})
 }
 
-// checkpointAt makes a checkpoint at the speed that pace allows: it is called before each shard.
-func (j *journal) checkpointAt(pace func(done, of int)) error {
+// checkpointPace waits until it is time for the next shard of a checkpoint, and reports whether somebody waits for it.
+type checkpointPace func(done, of int) (hurried bool)
+
+// checkpointAt makes a checkpoint at the speed that pace allows.
+func (j *journal) checkpointAt(pace checkpointPace) error {
 	j.ckpt.Lock()
 	defer j.ckpt.Unlock()
 	if err := j.failed(); err != nil {
@@ -246,18 +254,20 @@ func (j *journal) checkpointAt(pace func(done, of int)) error {
 	return j.retire(retired, seq, done)
 }
 
-// checkpointShards checkpoints several shards at once: it is waiting for the disk, mostly.
-func checkpointShards(shards map[*shardLog]struct{}, pace func(done, of int)) (map[*shardLog]checkpointResult, error) {
+// checkpointShards checkpoints several shards at once if somebody waits: it is waiting for the disk, mostly.
+func checkpointShards(shards map[*shardLog]struct{}, pace checkpointPace) (map[*shardLog]checkpointResult, error) {
 	var (
 		mu    sync.Mutex
 		errs  error
 		wg    sync.WaitGroup
 		out   = make(map[*shardLog]checkpointResult, len(shards))
-		slots = make(chan struct{}, 16)
+		slots = make(chan struct{}, checkpointWidth)
 	)
 	n := 0
 	for s := range shards {
-		pace(n, len(shards))
+		if hurried := pace(n, len(shards)); !hurried {
+			wg.Wait()
+		}
 		n++
 		slots <- struct{}{}
 		wg.Go(func() {

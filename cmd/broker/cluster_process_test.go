@@ -30,30 +30,30 @@ func quietPort(t *testing.T) int {
 	return 0
 }
 
-// machine is one broker of a cluster of processes, over its restarts.
-type machine struct {
+// clusterNode is one broker of a cluster of processes, over its restarts.
+type clusterNode struct {
 	*process
 	id          int
 	dir         string
 	kafka, raft string
 }
 
-func newMachine(t *testing.T, id int) *machine {
+func newMachine(t *testing.T, id int) *clusterNode {
 	t.Helper()
 	local := func() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(quietPort(t))) }
-	return &machine{id: id, dir: filepath.Join(t.TempDir(), fmt.Sprintf("n%d", id)), kafka: local(), raft: local()}
+	return &clusterNode{id: id, dir: filepath.Join(t.TempDir(), fmt.Sprintf("n%d", id)), kafka: local(), raft: local()}
 }
 
-func machines(t *testing.T, n int) []*machine {
+func machines(t *testing.T, n int) []*clusterNode {
 	t.Helper()
-	var all []*machine
+	var all []*clusterNode
 	for i := range n {
 		all = append(all, newMachine(t, i+1))
 	}
 	return all
 }
 
-func peersOf(all []*machine) string {
+func peersOf(all []*clusterNode) string {
 	var peers []string
 	for _, m := range all {
 		peers = append(peers, fmt.Sprintf("%d@%s", m.id, m.raft))
@@ -62,16 +62,16 @@ func peersOf(all []*machine) string {
 }
 
 // launch starts the process and does not wait.
-func (m *machine) launch(t *testing.T, args ...string) {
+func (m *clusterNode) launch(t *testing.T, args ...string) {
 	t.Helper()
 	m.process = launchProcess(t, append([]string{"--set", "listeners=PLAINTEXT://" + m.kafka, "--set", "log.dirs=" + m.dir}, args...)...)
 }
 
-func (m *machine) founder(all []*machine) []string {
+func (m *clusterNode) founder(all []*clusterNode) []string {
 	return []string{"--node-id", strconv.Itoa(m.id), "--set", peersOf(all)}
 }
 
-func (m *machine) identity(t *testing.T) bootstrap.Identity {
+func (m *clusterNode) identity(t *testing.T) bootstrap.Identity {
 	t.Helper()
 	id, ok, err := bootstrap.ReadIdentity(m.dir)
 	if err != nil || !ok {
@@ -80,7 +80,7 @@ func (m *machine) identity(t *testing.T) bootstrap.Identity {
 	return id
 }
 
-func (m *machine) kill(t *testing.T) {
+func (m *clusterNode) kill(t *testing.T) {
 	t.Helper()
 	if err := m.cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -89,14 +89,14 @@ func (m *machine) kill(t *testing.T) {
 }
 
 // awaitSaid waits for words on standard error.
-func (m *machine) awaitSaid(t *testing.T, words string) {
+func (m *clusterNode) awaitSaid(t *testing.T, words string) {
 	t.Helper()
 	await(t, func() string { return fmt.Sprintf("node %d says nothing of %q:\n%s", m.id, words, m.errs) },
 		func() bool { return strings.Contains(m.errs.String(), words) })
 }
 
 // fails waits for the end of a process that must not start.
-func (m *machine) fails(t *testing.T, words string) {
+func (m *clusterNode) fails(t *testing.T, words string) {
 	t.Helper()
 	if err := m.cmd.Wait(); err == nil || m.cmd.ProcessState.ExitCode() != exitFailure || !strings.Contains(m.errs.String(), words) {
 		t.Errorf("node %d ended with %v, want code 1 and %q:\n%s", m.id, err, words, m.errs)
@@ -104,7 +104,7 @@ func (m *machine) fails(t *testing.T, words string) {
 }
 
 // inCluster waits until a node's metadata has all nodes.
-func inCluster(t *testing.T, m *machine, nodes int) {
+func inCluster(t *testing.T, m *clusterNode, nodes int) {
 	t.Helper()
 	var last result
 	await(t, func() string { return fmt.Sprintf("node %d: %+v\n%s", m.id, last, m.errs) }, func() bool {
@@ -113,7 +113,7 @@ func inCluster(t *testing.T, m *machine, nodes int) {
 	})
 }
 
-func found(t *testing.T, n int) []*machine {
+func found(t *testing.T, n int) []*clusterNode {
 	t.Helper()
 	all := machines(t, n)
 	for _, m := range all {
@@ -209,7 +209,7 @@ func TestCluster_LateFounderJoins(t *testing.T) {
 
 func TestCluster_ForeignClusterIsRefused(t *testing.T) {
 	ours, theirs := newMachine(t, 1), newMachine(t, 2)
-	for _, m := range []*machine{ours, theirs} {
+	for _, m := range []*clusterNode{ours, theirs} {
 		m.launch(t, "--node-id", strconv.Itoa(m.id), "--set", "cluster.listen="+m.raft)
 		m.expect(t, "READY=1")
 	}
@@ -218,7 +218,7 @@ func TestCluster_ForeignClusterIsRefused(t *testing.T) {
 		t.Fatal("one id for two clusters")
 	}
 	ours.kill(t)
-	ours.launch(t, "--set", peersOf([]*machine{ours, theirs}))
+	ours.launch(t, "--set", peersOf([]*clusterNode{ours, theirs}))
 	ours.fails(t, "belongs to cluster "+a)
 	if text := ours.errs.String(); !strings.Contains(text, "belongs to cluster "+b) || !strings.Contains(text, "log.dirs") {
 		t.Errorf("the refusal lacks the other id or the remedy:\n%s", text)
@@ -241,7 +241,7 @@ func TestCluster_JoinGrowsOnline(t *testing.T) {
 	second.awaitSaid(t, "broker topic alter --replicas 3 --all")
 	third.launch(t, "--join", first.kafka+","+second.kafka)
 	third.expect(t, "READY=1")
-	all := []*machine{first, second, third}
+	all := []*clusterNode{first, second, third}
 	nodes := []int32{}
 	for _, m := range all {
 		inCluster(t, m, 3)
@@ -259,7 +259,7 @@ func TestCluster_JoinGrowsOnline(t *testing.T) {
 	second.kill(t)
 	second.launch(t, "--join", first.kafka) // has no effect any more
 	third.launch(t)
-	for _, m := range []*machine{second, third} {
+	for _, m := range []*clusterNode{second, third} {
 		m.expect(t, "READY=1")
 	}
 	if after := third.identity(t); after != before {
@@ -285,7 +285,7 @@ func TestCluster_GrowTopicsAndReplaceADisk(t *testing.T) {
 	if r := command(t, "topic", "create", "kept", "-p", "3", "-b", first.kafka); r.code != 0 {
 		t.Fatalf("%+v", r)
 	}
-	all := []*machine{first, newMachine(t, 2), newMachine(t, 3)}
+	all := []*clusterNode{first, newMachine(t, 2), newMachine(t, 3)}
 	for _, m := range all[1:] {
 		m.launch(t, "--join", first.kafka, "--set", session, "--node-id", strconv.Itoa(m.id))
 		m.expect(t, "READY=1")
@@ -294,7 +294,7 @@ func TestCluster_GrowTopicsAndReplaceADisk(t *testing.T) {
 	if r := command(t, "topic", "alter", "--all", "--replicas", "3", "-b", first.kafka, "--wait", "30s"); r.code != 0 {
 		t.Fatalf("%+v\n%s", r, first.errs)
 	}
-	healthy := func(asked *machine) {
+	healthy := func(asked *clusterNode) {
 		t.Helper()
 		var last result
 		await(t, func() string { return fmt.Sprintf("%+v\n%s", last, asked.errs) }, func() bool {
@@ -348,7 +348,7 @@ func TestCluster_FoundersReplacedOneAfterTheOther(t *testing.T) {
 	for _, m := range all {
 		m.expect(t, "READY=1")
 	}
-	healthy := func(asked *machine) string {
+	healthy := func(asked *clusterNode) string {
 		t.Helper()
 		var last result
 		await(t, func() string { return fmt.Sprintf("%+v\n%s", last, asked.errs) }, func() bool {

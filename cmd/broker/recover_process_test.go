@@ -19,7 +19,7 @@ type writer struct {
 	partition int32
 }
 
-func newWriter(t *testing.T, m *machine, partition int32) *writer {
+func newWriter(t *testing.T, m *clusterNode, partition int32) *writer {
 	t.Helper()
 	c, err := client.New(client.Options{Bootstrap: []string{m.kafka}})
 	if err != nil {
@@ -43,7 +43,7 @@ func (w *writer) appends(t *testing.T, want int64) {
 }
 
 // ledBy returns a partition that a node leads.
-func ledBy(t *testing.T, m *machine, topic string) int32 {
+func ledBy(t *testing.T, m *clusterNode, topic string) int32 {
 	t.Helper()
 	led := int32(-1)
 	await(t, func() string { return fmt.Sprintf("node %d leads nothing of %s\n%s", m.id, topic, m.errs) }, func() bool {
@@ -66,7 +66,7 @@ func ledBy(t *testing.T, m *machine, topic string) int32 {
 	return led
 }
 
-func hasTopic(t *testing.T, m *machine, topic string) {
+func hasTopic(t *testing.T, m *clusterNode, topic string) {
 	t.Helper()
 	var last result
 	await(t, func() string { return fmt.Sprintf("node %d: %+v\n%s", m.id, last, m.errs) }, func() bool {
@@ -90,7 +90,7 @@ func TestCluster_RecoverMetadata(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	survivor, other, lost := all[3], all[4], all[:3]
-	for _, m := range []*machine{survivor, other} {
+	for _, m := range []*clusterNode{survivor, other} {
 		hasTopic(t, m, "kept")
 	}
 	here, there := newWriter(t, survivor, ledBy(t, survivor, "kept")), newWriter(t, other, ledBy(t, other, "kept"))
@@ -138,7 +138,7 @@ func TestCluster_RecoverMetadata(t *testing.T) {
 	survivor.launch(t)
 	survivor.expect(t, "READY=1")
 	other.awaitSaid(t, "this node has left the old group and joined the new one")
-	inNewGroup(t, []*machine{survivor, other}, group)
+	inNewGroup(t, []*clusterNode{survivor, other}, group)
 	if r := command(t, "topic", "create", "after", "-r", "1", "-b", other.kafka); r.code != 0 {
 		t.Fatalf("%+v", r)
 	}
@@ -164,7 +164,7 @@ func TestCluster_RecoverMetadata(t *testing.T) {
 }
 
 // inNewGroup waits until nodes have written down that they belong to a group, and checks that it is one.
-func inNewGroup(t *testing.T, nodes []*machine, group uint64) {
+func inNewGroup(t *testing.T, nodes []*clusterNode, group uint64) {
 	t.Helper()
 	replicas := map[uint64]bool{}
 	for _, m := range nodes {
@@ -179,7 +179,7 @@ func inNewGroup(t *testing.T, nodes []*machine, group uint64) {
 }
 
 // interruptRecovery leaves a directory as a recovery does that ends just before the directory says which group it founded.
-func interruptRecovery(t *testing.T, m *machine, id bootstrap.Identity) {
+func interruptRecovery(t *testing.T, m *clusterNode, id bootstrap.Identity) {
 	t.Helper()
 	group := dledger.NextMetadataGroup(0)
 	_, err := dledger.FoundMetadata(t.Context(), dledger.Options{

@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	code := exitCode(err, started)
 	var reported *codeError
 	if !errors.As(err, &reported) || reported.err != nil {
-		report(s.err, cmd, err, code)
+		printError(s.err, cmd, err, code)
 	}
 	return code
 }
@@ -85,8 +85,8 @@ func exitCode(err error, started bool) int {
 	}
 }
 
-// report writes the error, and for a mistake in the command line where to look.
-func report(w io.Writer, cmd *cobra.Command, err error, code int) {
+// printError writes the error, and for a mistake in the command line where to look.
+func printError(w io.Writer, cmd *cobra.Command, err error, code int) {
 	text := strings.TrimSpace(err.Error())
 	switch {
 	case code == exitInterrupted:

@@ -62,7 +62,7 @@ func layers() []layer {
 		{"client", []string{"client/", "protocol", "protocol/record", "internal/"}},
 		{"bench/replication", []string{"dledger", "dledger/transport", "protocol/record"}}, // measures dledger alone
 		{"bench", []string{"bench/", "client", "protocol", "protocol/record", "internal/"}},
-		{"cmd/broker", []string{"broker", "broker/", "dledger", "dledger/transport", "commitlog", "client", "bench", "protocol", "protocol/record", "internal/"}},
+		{"cmd/broker", []string{"broker", "broker/", "dledger", "dledger/transport", "commitlog", "client", "bench/", "protocol", "protocol/record", "internal/"}},
 		{"cmd/producer", []string{"client", "protocol/record", "internal/"}},
 		{"cmd/consumer", []string{"client", "protocol/record", "internal/"}},
 		{"internal/", []string{"internal/", "protocol/record"}},
@@ -77,7 +77,7 @@ func owners() map[string][]string {
 		"github.com/segmentio/kafka-go": {"client"},
 		"github.com/spf13/viper":        {"internal/config"},
 		"github.com/spf13/cobra":        {"cmd", "internal/cli"},
-		"github.com/twmb/franz-go":      {"protocol", "broker", "client", "tests"},
+		"github.com/twmb/franz-go":      {"protocol", "broker", "client", "bench", "tests"},
 	}
 }
 

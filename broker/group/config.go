@@ -19,6 +19,8 @@ type Config struct {
 	OffsetsRetention time.Duration
 	// RetentionCheck is offsets.retention.check.interval.ms.
 	RetentionCheck time.Duration
+	// Consumer is for groups of the consumer protocol.
+	Consumer ConsumerConfig
 	// NewID makes an id that nobody else has, as the random part of member ids.
 	NewID func() string
 	// Topics are the topics that exist.
@@ -37,6 +39,7 @@ func Defaults() Config {
 		MaxMetadataBytes:      4096,
 		OffsetsRetention:      7 * 24 * time.Hour,
 		RetentionCheck:        10 * time.Minute,
+		Consumer:              consumerDefaults(),
 	}
 }
 

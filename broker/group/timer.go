@@ -52,6 +52,8 @@ func (t *timers) set(key timerKey, at time.Time, fire func(now time.Time)) {
 	heap.Push(&t.due, x)
 }
 
+func (t *timers) has(key timerKey) bool { return t.byKey[key] != nil }
+
 func (t *timers) cancel(key timerKey) {
 	if x := t.byKey[key]; x != nil {
 		delete(t.byKey, key)

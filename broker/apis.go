@@ -44,6 +44,7 @@ type call struct {
 	api  *api
 	// version of the request.
 	version int16
+	slot    *slot
 }
 
 // code counts an error that is part of the answer and returns it as the wire has it.
@@ -74,6 +75,17 @@ func (b *Broker) buildAPIs() {
 		int16(kmsg.AlterPartitionAssignments):  serve((*call).alterPartitionReassignments),
 		int16(kmsg.ListPartitionReassignments): serve((*call).listPartitionReassignments),
 		int16(kmsg.UnregisterBroker):           serve((*call).unregisterBroker),
+		int16(kmsg.FindCoordinator):            serve((*call).findCoordinator),
+		int16(kmsg.JoinGroup):                  serve((*call).joinGroup),
+		int16(kmsg.SyncGroup):                  serve((*call).syncGroup),
+		int16(kmsg.Heartbeat):                  serve((*call).heartbeat),
+		int16(kmsg.LeaveGroup):                 serve((*call).leaveGroup),
+		int16(kmsg.OffsetCommit):               serve((*call).offsetCommit),
+		int16(kmsg.OffsetFetch):                serve((*call).offsetFetch),
+		int16(kmsg.OffsetDelete):               serve((*call).offsetDelete),
+		int16(kmsg.DeleteGroups):               serve((*call).deleteGroups),
+		int16(kmsg.ListGroups):                 serve((*call).listGroups),
+		int16(kmsg.DescribeGroups):             serve((*call).describeGroups),
 		int16(kmsg.DescribeQuorum):             serve((*call).describeQuorum),
 	}
 	b.apis = map[int16]*api{}
@@ -121,7 +133,7 @@ func serve[T any, P interface {
 		if err := protocol.ReadRequest(req, s.body, c.b.opts.Config.MaxRequestBytes); err != nil {
 			return fmt.Errorf("%w: %w", errRequest, err)
 		}
-		k := &call{ctx: c.ctx, b: c.b, conn: c, api: s.api, version: s.version}
+		k := &call{ctx: c.ctx, b: c.b, conn: c, api: s.api, version: s.version, slot: s}
 		return c.respond(s, f(k, req))
 	}
 }

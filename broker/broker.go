@@ -110,6 +110,7 @@ type Broker struct {
 	reregister    chan struct{}
 	controlWake   chan struct{} // something has changed that the controller goes by
 	sessions      *fetchSessions
+	coordinators  *coordinators
 	producerIDs   producerIDs
 	live          live
 	quorumMembers atomic.Pointer[[]controller.Member] // of the metadata group, as this broker last knew as the controller
@@ -159,6 +160,7 @@ func New(o Options) (*Broker, error) {
 	b.running, b.stop = context.WithCancelCause(context.Background())
 	b.incarnation = newTopicID().String()
 	b.partitions = newPartitions(b)
+	b.coordinators = newCoordinators(b)
 	b.leaders = newLeaderTable(b.now)
 	b.announcer = newAnnouncer(b)
 	b.replicas = newReplicas(b)
@@ -249,6 +251,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	s.shutdown(b.opts.Config.ShutdownTimeout)
 	stopBackground()
 	wg.Wait()
+	b.coordinators.close()
 	h.stop()
 	if errors.Is(cause, context.Canceled) || errors.Is(cause, ErrClosed) {
 		return nil

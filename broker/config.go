@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stelemq/stele/broker/controller"
+	"github.com/stelemq/stele/broker/group"
 )
 
 // Config are the settings of a broker that it uses itself. Names in comments are Kafka's. Start from
@@ -59,11 +60,26 @@ type Config struct {
 	// PartitionMetricsMax: partition series are exported while there are at most so many partitions
 	// (metrics.partition_level).
 	PartitionMetricsMax int
+	// Groups is what group coordinators go by; NewID, Topics and Events are set by the broker.
+	Groups group.Config
+	// OffsetsTopic and TransactionsTopic are how the coordinators' topics are created when they are first needed
+	// (offsets.topic.* and transaction.state.log.*).
+	OffsetsTopic, TransactionsTopic InternalTopic
+	// CommitTimeout is offsets.commit.timeout.ms: how long a coordinator's answer is waited for.
+	CommitTimeout time.Duration
 	// HTTPListen is the address of /metrics, /healthz and /readyz (http.listen); empty: none.
 	HTTPListen string
 	// Settings are all settings of the process under Kafka's names, for DescribeConfigs and for what
 	// topics inherit (log.segment.bytes, ...). Missing ones have the defaults of package topicconfig.
 	Settings []Setting
+}
+
+// InternalTopic is how a topic of the cluster's own is created.
+type InternalTopic struct {
+	Partitions int32
+	// ReplicationFactor 0: as topics get it that do not say.
+	ReplicationFactor int16
+	SegmentBytes      int64
 }
 
 // Setting is one setting of the process as DescribeConfigs shows it.
@@ -127,5 +143,9 @@ func DefaultConfig() Config {
 		LeaderWait:               2 * time.Second,
 		MaxPartitionsPerRequest:  10_000,
 		PartitionMetricsMax:      2000,
+		Groups:                   group.Defaults(),
+		OffsetsTopic:             InternalTopic{Partitions: 50, SegmentBytes: 100 << 20},
+		TransactionsTopic:        InternalTopic{Partitions: 50, SegmentBytes: 100 << 20},
+		CommitTimeout:            5 * time.Second,
 	}
 }

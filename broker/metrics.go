@@ -43,6 +43,7 @@ type metrics struct {
 	rejected        *prometheus.CounterVec
 
 	uncleanElections prometheus.Counter
+	groups           *groupMetrics
 
 	mu       sync.Mutex
 	software map[clientSoftware]struct{} // mu guards: those with a series
@@ -99,6 +100,13 @@ func newMetrics() *metrics {
 			Namespace: metricsPrefix, Name: "raft_unclean_elections_total",
 			Help: "Partitions that this broker, as the controller, let go on from what had survived.",
 		}),
+		groups: &groupMetrics{
+			rebalances: counter("group_rebalances_total", "Rebalances begun, by why.", "group", "reason"),
+			duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+				Namespace: metricsPrefix, Name: "group_rebalance_duration_seconds", Help: "Time from the beginning of a rebalance to its assignment.",
+				Buckets: []float64{0.005, 0.01, 0.05, 0.1, 0.5, 1, 3, 5, 10, 30, 60, 300},
+			}),
+		},
 		software: map[clientSoftware]struct{}{},
 	}
 }
@@ -107,7 +115,7 @@ func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.requests, m.errors, m.duration, m.phase, m.requestBytes, m.responseBytes,
 		m.connections, m.opened, m.closed, m.clients,
-		m.receivedBytes, m.receivedRecords, m.sentBytes, m.sentRecords, m.rejected, m.uncleanElections,
+		m.receivedBytes, m.receivedRecords, m.sentBytes, m.sentRecords, m.rejected, m.uncleanElections, m.groups.rebalances, m.groups.duration,
 	}
 }
 

@@ -470,6 +470,7 @@ func (ps *partitions) settle(ctx context.Context, p *partition) bool {
 	p.failure.Store(nil)
 	p.opened.Store(ps.b.now().UnixNano())
 	p.log.Store(&l)
+	ps.b.coordinators.opened(p, l)
 	ps.mu.Lock()
 	ps.shards[p.spec.Shard] = p
 	ps.mu.Unlock()
@@ -481,6 +482,7 @@ func (ps *partitions) settle(ctx context.Context, p *partition) bool {
 
 // remove ends a replica that is unwanted; p.mu is held.
 func (ps *partitions) remove(p *partition, log *slog.Logger) bool {
+	ps.b.coordinators.closing(p)
 	p.log.Store(nil)
 	ps.forget(p)
 	end := ps.b.opts.Host.DeletePartition

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -126,7 +127,7 @@ func (c *Coordinator) addMember(now time.Time, r *Request, req *kmsg.JoinGroupRe
 	}
 	k.add(m)
 	c.armSession(g, id, now.Add(newMemberTimeout))
-	c.rebalance(now, g, k, "a member has joined")
+	c.rebalance(now, g, k, ReasonJoined)
 }
 
 // update takes over what a join says about the member.
@@ -136,7 +137,11 @@ func (m *classicMember) update(req *kmsg.JoinGroupRequest) {
 	if req.Version >= 1 && req.RebalanceTimeoutMillis >= 0 {
 		m.rebalanceTimeout = time.Duration(req.RebalanceTimeoutMillis) * time.Millisecond
 	}
-	m.protocols = req.Protocols
+	// What a request holds of bytes is its connection's.
+	m.protocols = make([]kmsg.JoinGroupRequestProtocol, len(req.Protocols))
+	for i := range req.Protocols {
+		m.protocols[i] = kmsg.JoinGroupRequestProtocol{Name: req.Protocols[i].Name, Metadata: slices.Clone(req.Protocols[i].Metadata)}
+	}
 }
 
 // rejoin is a join by a member that is known.
@@ -155,9 +160,9 @@ func (c *Coordinator) rejoin(now time.Time, r *Request, req *kmsg.JoinGroupReque
 	default:
 		c.replaceJoin(m, r)
 		m.update(req)
-		reason := "a member has changed what it asks for"
+		reason := ReasonChanged
 		if same && k.leader == m.id {
-			reason = "the leader has joined again"
+			reason = ReasonLeader
 		}
 		c.rebalance(now, g, k, reason)
 	}
@@ -214,7 +219,7 @@ func (c *Coordinator) replaceStatic(now time.Time, r *Request, req *kmsg.JoinGro
 		c.answer(r, resp)
 	case k.status == stateStable, k.status == stateCompleting, k.status == statePreparing:
 		m.joining = r
-		c.rebalance(now, g, k, "a static member has been replaced")
+		c.rebalance(now, g, k, ReasonReplaced)
 	default:
 		c.fail(r, protocol.UnknownMemberID)
 	}

@@ -37,7 +37,7 @@ func (c *Coordinator) leave(now time.Time, r *Request, req *kmsg.LeaveGroupReque
 		resp.ErrorCode, resp.Members = resp.Members[0].ErrorCode, nil
 	}
 	if k != nil {
-		c.afterRemoval(now, g, k, "members have left")
+		c.afterRemoval(now, g, k, ReasonLeft)
 	}
 	c.answer(r, resp)
 	if g != nil {

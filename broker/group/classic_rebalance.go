@@ -133,7 +133,7 @@ func (c *Coordinator) expireSync(now time.Time, g *group, k *classicGroup) {
 			c.removeMember(g, k, m, protocol.UnknownMemberID)
 		}
 	}
-	c.prepare(now, g, k, "members have not synced in time")
+	c.prepare(now, g, k, ReasonSync)
 }
 
 // removeMember takes a member out of the group and answers what waits of it.
@@ -169,7 +169,7 @@ func (c *Coordinator) expireSession(now time.Time, g *group, member string) {
 		return // its requests are held: its session begins when they are answered
 	}
 	c.removeMember(g, k, m, protocol.UnknownMemberID)
-	c.afterRemoval(now, g, k, "a member's session has ended")
+	c.afterRemoval(now, g, k, ReasonSession)
 }
 
 // afterRemoval has the others go on without a member.

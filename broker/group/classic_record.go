@@ -54,12 +54,13 @@ func (c *Coordinator) replayGroup(r Record) error {
 
 // readClassicGroup makes a group of what is recorded.
 func readClassicGroup(value []byte) (*classicGroup, error) {
+	value = slices.Clone(value) // what is read aliases it
 	v, err := readGroupValue(value)
 	if err != nil {
 		return nil, err
 	}
 	k := newClassicGroup()
-	k.recorded = slices.Clone(value)
+	k.recorded = value
 	k.kind, k.generation, k.since = v.ProtocolType, v.Generation, -1
 	if v.Version >= 2 {
 		k.since = v.CurrentStateTimestamp
@@ -97,7 +98,7 @@ func (k *classicGroup) lead(c *Coordinator, g *group, now time.Time) {
 		c.armSession(g, m.id, now.Add(m.sessionTimeout))
 	}
 	if len(k.members) > c.cfg.MaxSize {
-		c.prepare(now, g, k, "the group is larger than group.max.size")
+		c.prepare(now, g, k, ReasonSize)
 	}
 }
 

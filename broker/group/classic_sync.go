@@ -1,6 +1,7 @@
 package group
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -39,7 +40,7 @@ func (c *Coordinator) sync(now time.Time, r *Request, req *kmsg.SyncGroupRequest
 	k.dropAssignments()
 	for i := range req.GroupAssignment {
 		if o := k.members[req.GroupAssignment[i].MemberID]; o != nil {
-			o.assignment = req.GroupAssignment[i].MemberAssignment
+			o.assignment = slices.Clone(req.GroupAssignment[i].MemberAssignment) // the bytes are the connection's
 		}
 	}
 	k.become(stateStable)

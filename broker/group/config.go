@@ -76,3 +76,15 @@ type noEvents struct{}
 
 func (noEvents) RebalanceBegan(string, string)        {}
 func (noEvents) RebalanceEnded(string, time.Duration) {}
+
+// Why groups rebalance, as Events are told.
+const (
+	ReasonJoined   = "joined"   // a member has joined
+	ReasonLeft     = "left"     // members have left
+	ReasonChanged  = "changed"  // a member asks for something else
+	ReasonLeader   = "leader"   // the leader has joined again
+	ReasonReplaced = "replaced" // a static member has been replaced
+	ReasonSession  = "session"  // a member's session has ended
+	ReasonSync     = "sync"     // members have not asked for their assignments in time
+	ReasonSize     = "size"     // the group is larger than group.max.size
+)

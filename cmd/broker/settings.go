@@ -49,9 +49,23 @@ func brokerConfig(c *config.Config) broker.Config {
 	}
 	b.MaxPartitionsPerRequest = c.MaxPartitionsPerCreate
 	b.PartitionMetricsMax = c.PartitionMetricsMax
+	groupSettings(&b, c)
 	b.HTTPListen = httpListen(c)
 	b.Settings = kafkaSettings(c)
 	return b
+}
+
+// groupSettings are the settings of the group coordinators.
+func groupSettings(b *broker.Config, c *config.Config) {
+	b.Groups.InitialRebalanceDelay = c.GroupRebalanceDelay
+	b.Groups.MinSessionTimeout, b.Groups.MaxSessionTimeout = c.GroupSessionMin, c.GroupSessionMax
+	b.Groups.MaxSize = c.GroupMaxSize
+	b.Groups.MaxMetadataBytes = int(c.OffsetMetadataMax)
+	b.Groups.OffsetsRetention, b.Groups.RetentionCheck = c.OffsetsRetention, c.OffsetsCheck
+	b.OffsetsTopic = broker.InternalTopic{
+		Partitions: c.OffsetsPartitions, ReplicationFactor: c.OffsetsReplication, SegmentBytes: int64(c.OffsetsSegmentBytes),
+	}
+	b.CommitTimeout = c.OffsetsCommitWait
 }
 
 func httpListen(c *config.Config) string {

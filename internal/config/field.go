@@ -347,6 +347,9 @@ func (f Field) KafkaText(value any) string {
 	case !ok || f.Text(value) == "auto":
 		return f.Text(value)
 	case f.Kind == KindDuration && !slices.ContainsFunc(f.Special, func(w Word) bool { return w.Value == n }):
+		if f.Unit == "m" {
+			return strconv.FormatInt(int64(time.Duration(n)/time.Minute), 10)
+		}
 		return strconv.FormatInt(time.Duration(n).Milliseconds(), 10)
 	default:
 		return strconv.FormatInt(n, 10)

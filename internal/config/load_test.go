@@ -336,7 +336,7 @@ func TestLoad_Environment(t *testing.T) {
 	t.Setenv("STELE_PORT_9092_TCP_ADDR", "10.0.0.1")
 	t.Setenv("STELE_LOG_DIR", "/srv")
 	t.Setenv("KAFKA_HEAP_OPTS", "-Xmx1G")
-	t.Setenv("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1")
+	t.Setenv("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1")
 	t.Setenv("STELE_NUM_PARTITION", "3")
 	c := load(t, Request{})
 	if c.LogDirs[0] != "/srv" {
@@ -347,7 +347,7 @@ func TestLoad_Environment(t *testing.T) {
 		got = append(got, w.String())
 	}
 	want := []string{
-		"KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR: warning: offsets.topic.replication.factor: ignored: consumer groups are not served yet",
+		"KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR: warning: transaction.state.log.replication.factor: ignored: transactions are not served yet",
 		"STELE_NUM_PARTITION: warning: this variable means nothing — did you mean STELE_NUM_PARTITIONS?",
 	}
 	if !slices.Equal(got, want) {

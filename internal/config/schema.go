@@ -91,6 +91,20 @@ type Settings struct {
 	ReservePercent      int64         `key:"storage.reject.percent" default:"5" dev:"1" min:"0" max:"50" doc:"Producers are refused, and readers served, while less than so many hundredths of the disk are free."`
 	PartitionMetricsMax int           `key:"metrics.partition.level.max" default:"2000" min:"0" doc:"Series per partition are exported while there are at most so many partitions."`
 
+	_ group `name:"Consumer groups"`
+
+	GroupRebalanceDelay time.Duration `key:"group.initial.rebalance.delay.ms" default:"3s" dev:"0s" unit:"ms" min:"0s" max:"5m" status:"K" doc:"How long the first members of an empty group wait for more, so that they do not each set off a rebalance."`
+	GroupSessionMin     time.Duration `key:"group.min.session.timeout.ms" default:"6s" unit:"ms" min:"1ms" status:"K" doc:"The shortest session timeout that a member may ask for."`
+	GroupSessionMax     time.Duration `key:"group.max.session.timeout.ms" default:"30m" unit:"ms" min:"1ms" status:"K" doc:"The longest session timeout that a member may ask for."`
+	GroupMaxSize        int           `key:"group.max.size" default:"2147483647" min:"1" max:"2147483647" status:"K" doc:"Members that a group may have."`
+	OffsetsRetention    time.Duration `key:"offsets.retention.minutes" default:"7d" unit:"m" min:"1m" status:"K" doc:"How long a group's offsets are kept once it has no members."`
+	OffsetsCheck        time.Duration `key:"offsets.retention.check.interval.ms" default:"10m" unit:"ms" min:"1ms" status:"K" doc:"How often offsets are looked for that need not be kept any more."`
+	OffsetMetadataMax   Size          `key:"offset.metadata.max.bytes" default:"4096" min:"0" max:"1MiB" status:"K" doc:"The longest text that a consumer may add to a committed offset."`
+	OffsetsCommitWait   time.Duration `key:"offsets.commit.timeout.ms" default:"5s" unit:"ms" min:"1ms" max:"10m" status:"K" doc:"How long a commit may take until it is answered that it may not have been made."`
+	OffsetsPartitions   int32         `key:"offsets.topic.num.partitions" default:"50" min:"1" max:"10000" status:"K" doc:"Partitions of __consumer_offsets when it is created, at the first use of a group: over so many coordinators groups are spread."`
+	OffsetsReplication  int16         `key:"offsets.topic.replication.factor" default:"auto" special:"auto=0" min:"1" status:"A" doc:"Replicas of __consumer_offsets when it is created. auto: as default.replication.factor says."`
+	OffsetsSegmentBytes Size          `key:"offsets.topic.segment.bytes" default:"100MiB" min:"1MiB" max:"2147483647" status:"K" doc:"Size of a segment file of __consumer_offsets when it is created: smaller ones are compacted sooner."`
+
 	_ ignored `key:"controller.quorum.bootstrap.servers" doc:"names no node ids; see cluster.peers and cluster.join"`
 	_ ignored `key:"process.roles" doc:"every broker has all roles"`
 	_ ignored `key:"inter.broker.listener.name" doc:"brokers talk to each other on their own port"`
@@ -111,8 +125,12 @@ type Settings struct {
 	_ ignored `key:"log4j.*" doc:"see log.level and log.format"`
 	_ ignored `key:"confluent.*" doc:"not a setting of Kafka's broker"`
 	_ ignored `key:"share.coordinator.*" doc:"share groups are not served"`
-	_ ignored `key:"offsets.*" doc:"consumer groups are not served yet"`
-	_ ignored `key:"group.*" doc:"consumer groups are not served yet"`
+	_ ignored `key:"offsets.load.buffer.size" doc:"nothing is loaded: every replica follows its log"`
+	_ ignored `key:"offsets.topic.compression.codec" doc:"it is not compressed"`
+	_ ignored `key:"group.coordinator.*" doc:"each partition of __consumer_offsets has a coordinator of its own"`
+	_ ignored `key:"group.consumer.*" doc:"groups of this kind are not served yet"`
+	_ ignored `key:"group.share.*" doc:"groups of this kind are not served yet"`
+	_ ignored `key:"group.streams.*" doc:"groups of this kind are not served yet"`
 	_ ignored `key:"transaction.*" doc:"transactions are not served yet"`
 	_ ignored `key:"transactional.*" doc:"transactions are not served yet"`
 	_ ignored `key:"replica.fetch.*" doc:"replicas are sent what they lack"`

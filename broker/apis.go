@@ -63,6 +63,7 @@ func (b *Broker) buildAPIs() {
 		int16(kmsg.ListOffsets):                serve((*call).listOffsets),
 		int16(kmsg.CreateTopics):               serve((*call).createTopics),
 		int16(kmsg.DeleteTopics):               serve((*call).deleteTopics),
+		int16(kmsg.DeleteRecords):              serve((*call).deleteRecords),
 		int16(kmsg.CreatePartitions):           serve((*call).createPartitions),
 		int16(kmsg.InitProducerID):             serve((*call).initProducerID),
 		int16(kmsg.OffsetForLeaderEpoch):       serve((*call).offsetForLeaderEpoch),

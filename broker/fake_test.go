@@ -370,6 +370,19 @@ func (l *fakeLog) TransferLeadership(_ context.Context, node int32) error {
 	})
 }
 
+func (l *fakeLog) DeleteRecords(_ context.Context, o record.Offset) (record.Offset, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if o == -1 {
+		o = l.next
+	}
+	if o < 0 || o > l.next {
+		return 0, dledger.ErrOffsetOutOfRange
+	}
+	l.start = max(l.start, o)
+	return l.start, nil
+}
+
 func (l *fakeLog) SetConfig(c dledger.LogConfig) { l.set(func() { l.config = c }) }
 
 func (l *fakeLog) offsetsLocked() dledger.Offsets {

@@ -65,6 +65,8 @@ type PartitionLog interface {
 type LogWriter interface {
 	// Append offers a batch; it blocks for admission only. The order of calls is the order in the log.
 	Append(ctx context.Context, r *dledger.AppendRequest) error
+	// DeleteRecords moves the log start of all replicas to o, -1 for the high watermark, and returns the log start.
+	DeleteRecords(ctx context.Context, o record.Offset) (record.Offset, error)
 	// SetConfig changes the settings that the log follows.
 	SetConfig(c dledger.LogConfig)
 }

@@ -362,8 +362,9 @@ func foundersOf(p *metadata.Partition) (members map[dledger.ReplicaID]int32, joi
 func logConfig(v topicconfig.Values) dledger.LogConfig {
 	return dledger.LogConfig{
 		SegmentBytes: v.SegmentBytes, SegmentAge: v.SegmentAge, IndexIntervalBytes: v.IndexIntervalBytes,
+		SegmentJitter: v.SegmentJitter, MaxIndexBytes: v.MaxIndexBytes, FileDeleteDelay: v.FileDeleteDelay,
 		FlushMessages: v.FlushMessages, FlushInterval: v.FlushInterval, MinInSyncReplicas: v.MinInSyncReplicas,
-		UncleanLeaderElection: v.UncleanElection,
+		UncleanLeaderElection: v.UncleanElection, Delete: v.Delete, Compact: v.Compact, RetentionAge: v.RetentionAge, RetentionBytes: v.RetentionBytes,
 	}
 }
 

@@ -119,7 +119,7 @@ func (l *Log) mustRoll(cfg *Config, e *Entry, now time.Time) bool {
 	if !fits(cfg, s, pos, e) {
 		return true
 	}
-	return pos > 0 && (now.Sub(s.firstAppend) >= cfg.SegmentAge || s.mem.Load().full(cfg.MaxIndexBytes))
+	return pos > 0 && (now.Sub(s.firstAppend) >= cfg.SegmentAge-s.jitter(cfg) || s.mem.Load().full(cfg.MaxIndexBytes))
 }
 
 // fitting is how many of the entries go into the active segment, at least one.

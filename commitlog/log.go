@@ -51,6 +51,7 @@ type Log struct {
 	unsynced   []*segment // closed segments whose index files have not been synced
 	sinceCheck int64      // bytes appended since the last checkpoint of derived state
 	rolled     bool       // since the last checkpoint
+	doomed     []doomedFile
 
 	// derived state on disk, guarded by env.derivedMu:
 	snapshots    []record.Offset // of .snapshot files, ascending

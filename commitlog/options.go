@@ -24,10 +24,15 @@ type Config struct {
 	SegmentBytes int64
 	// SegmentAge closes a segment this long after its first append (segment.ms); checked by Append.
 	SegmentAge time.Duration
+	// SegmentJitter is the largest random part by which a segment is closed earlier (segment.jitter.ms).
+	SegmentJitter time.Duration
 	// IndexIntervalBytes is the distance between index entries (index.interval.bytes).
 	IndexIntervalBytes int
 	// MaxIndexBytes closes a segment whose offset index has reached it (segment.index.bytes).
 	MaxIndexBytes int
+	// DeleteDelay is how long files that retention or compaction has taken out of the log are kept, renamed, until
+	// RemoveDeleted takes them (file.delete.delay.ms); 0: they go at once.
+	DeleteDelay time.Duration
 	// SnapshotBytes is how much may be appended between two snapshots of the producer state; a Sync
 	// after it writes one. It bounds what an unclean start has to scan.
 	SnapshotBytes int64

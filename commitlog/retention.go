@@ -1,8 +1,11 @@
 package commitlog
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
+	"time"
 
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -55,8 +58,11 @@ func (l *Log) DeleteSegmentsBelow(o record.Offset) (deleted []record.Offset, err
 	l.unsynced = slices.DeleteFunc(slices.Clone(l.unsynced), func(s *segment) bool { return s.base < kept[0].base })
 	l.smu.Unlock()
 	for _, s := range segs[:n] {
-		if err := s.remove(deletedSuffix); err != nil {
-			return deleted, l.fail(err)
+		for _, f := range []*lazyFile{s.log, s.index, s.timeIndex} {
+			f.close()
+			if err := l.discard(f.path); err != nil {
+				return deleted, l.fail(err)
+			}
 		}
 		deleted = append(deleted, s.base)
 		// One after the other: a power loss leaves no hole between segments.
@@ -72,6 +78,60 @@ func (l *Log) DeleteSegmentsBelow(o record.Offset) (deleted []record.Offset, err
 		}
 	}
 	return deleted, nil
+}
+
+// doomedFile is a renamed file that is to be removed.
+type doomedFile struct {
+	path string
+	due  time.Time
+}
+
+// discard takes a file out of the log: renamed, so that a removal cut short is known for what it is, and removed now or by
+// RemoveDeleted.
+func (l *Log) discard(path string) error {
+	away := path + deletedSuffix
+	err := l.env.fs.Rename(path, away)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("rename segment file: %w", err)
+	}
+	if delay := l.cfg.Load().DeleteDelay; delay > 0 {
+		l.smu.Lock()
+		l.doomed = append(l.doomed, doomedFile{away, l.env.opts.Now().Add(delay)})
+		l.smu.Unlock()
+		return nil
+	}
+	if err := l.env.fs.Remove(away); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove segment file: %w", err)
+	}
+	return nil
+}
+
+// RemoveDeleted removes the files that have left the log for as long as Config.DeleteDelay; what remains when the log is
+// closed goes at the next start. Concurrent. The caller sees to it that the log is not closed meanwhile.
+func (l *Log) RemoveDeleted() error {
+	if err := l.usable(); err != nil {
+		return err
+	}
+	now := l.env.opts.Now()
+	l.smu.Lock()
+	var due []string
+	l.doomed = slices.DeleteFunc(l.doomed, func(d doomedFile) bool {
+		if d.due.After(now) {
+			return false
+		}
+		due = append(due, d.path)
+		return true
+	})
+	l.smu.Unlock()
+	for _, path := range due {
+		if err := l.env.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("commitlog: remove deleted file: %w", err)
+		}
+	}
+	return nil
 }
 
 // keepStateOf makes durable what the batches below base say of producers and epochs: the snapshot that

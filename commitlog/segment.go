@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,7 @@ type segment struct {
 	// The writer's own:
 	allocated   int64
 	firstAppend time.Time
+	haste       float64                      // which part of segment.jitter.ms is taken off the segment's age
 	flushed     struct{ offsets, times int } // entries of mem that stand in the files, guarded by env.derivedMu
 
 	// Positions of what is synced, guarded by Log.smu.
@@ -68,7 +70,15 @@ func newSegment(env *environment, base record.Offset) *segment {
 	lazy := func(suffix string) *lazyFile {
 		return newLazyFile(env.fs, fileName(env.dir, base, suffix), env.opts.Files)
 	}
-	return &segment{env: env, base: base, log: lazy(logSuffix), index: lazy(indexSuffix), timeIndex: lazy(timeIndexSuffix)}
+	return &segment{
+		env: env, base: base, log: lazy(logSuffix), index: lazy(indexSuffix), timeIndex: lazy(timeIndexSuffix),
+		haste: rand.Float64(), //nolint:gosec // spreads load, no secret
+	}
+}
+
+// jitter is how much earlier than by its age the segment is closed.
+func (s *segment) jitter(cfg *Config) time.Duration {
+	return time.Duration(s.haste * float64(min(cfg.SegmentJitter, cfg.SegmentAge)))
 }
 
 // preallocate reserves blocks for a write of n bytes at pos.

@@ -180,7 +180,7 @@ func (l *Log) removeBeyond(later []*segment, o record.Offset) error {
 	removed := len(later) > 0
 	l.pending = slices.DeleteFunc(l.pending, func(p snapshot) bool { return p.at > o })
 	for _, s := range later {
-		if err := s.remove(""); err != nil {
+		if err := s.remove(); err != nil {
 			return err
 		}
 	}
@@ -219,18 +219,11 @@ func (s *segment) clearIndex() error {
 	return nil
 }
 
-// remove closes and removes a segment's files; with a suffix they are renamed first, so that a removal
-// cut short is known for what it is.
-func (s *segment) remove(suffix string) error {
+// remove closes and removes a segment's files.
+func (s *segment) remove() error {
 	for _, f := range []*lazyFile{s.log, s.index, s.timeIndex} {
 		f.close()
-		path := f.path + suffix
-		if suffix != "" {
-			if err := s.env.fs.Rename(f.path, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("rename segment file: %w", err)
-			}
-		}
-		if err := s.env.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := s.env.fs.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove segment file: %w", err)
 		}
 	}

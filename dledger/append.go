@@ -293,5 +293,5 @@ func (p *Partition) AdvanceLogStart(ctx context.Context, o record.Offset) error 
 	if off := p.Offsets(); o > off.HighWatermark || o < 0 {
 		return ErrOffsetOutOfRange
 	}
-	return p.propose(ctx, encodeCommand(commandLogStart, int64(o)))
+	return p.propose(ctx, encodeLogStart(o, reasonUnknown))
 }

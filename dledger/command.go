@@ -10,11 +10,12 @@ import (
 )
 
 // A command is an entry without records: something that all replicas of a partition must agree on. It takes an
-// index and no offset. Encoding: version (1), type, 8-byte little-endian argument.
+// index and no offset. Encoding: version (1), type, 8-byte little-endian argument; of a log start perhaps one byte more, why.
 type commandType byte
 
 const (
 	commandVersion = 1
+	commandLen     = 10
 	// commandLogStart moves the log start offset to the argument.
 	commandLogStart commandType = 1
 	// commandExpireProducers forgets idempotent producers whose last batch is older than the argument, in
@@ -26,8 +27,13 @@ func encodeCommand(t commandType, arg int64) []byte {
 	return binary.LittleEndian.AppendUint64([]byte{commandVersion, byte(t)}, uint64(arg)) //nolint:gosec // two's complement
 }
 
+// encodeLogStart is a command that moves the log start, and says why (startReasons).
+func encodeLogStart(to record.Offset, reason string) []byte {
+	return append(encodeCommand(commandLogStart, int64(to)), reasonByte(reason))
+}
+
 func decodeCommand(b []byte) (commandType, int64, error) {
-	if len(b) != 10 {
+	if len(b) != commandLen && (len(b) != commandLen+1 || b[1] != byte(commandLogStart)) {
 		return 0, 0, fmt.Errorf("%w: command of %d bytes", ErrCorrupt, len(b))
 	}
 	if b[0] != commandVersion {
@@ -76,9 +82,14 @@ func (s *shardLog) executeLocked(r *entryRecord) error {
 		if s.state.logStart <= s.log.LogStart() {
 			return nil
 		}
-		if err := s.log.AdvanceLogStart(s.state.logStart, "command"); err != nil {
+		reason := reasonUnknown
+		if len(r.payload) > commandLen {
+			reason = reasonOf(r.payload[commandLen])
+		}
+		if err := s.log.AdvanceLogStart(s.state.logStart, reason); err != nil {
 			return fmt.Errorf("advance log start of %s: %w", s.dir, err)
 		}
+		s.startReason.Store(&reason)
 	case commandExpireProducers:
 		if _, err := s.log.ExpireProducers(arg); err != nil {
 			return fmt.Errorf("expire producers of %s: %w", s.dir, err)

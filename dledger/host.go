@@ -63,7 +63,9 @@ type Options struct {
 	CatchUpRate int64
 	// ProducerExpiry is how long an idempotent producer is remembered after its last batch; 0 = 24 h.
 	ProducerExpiry time.Duration
-	reach          int // entries that Raft can reach after a start, for tests
+	// RetentionInterval is how often leaders look for records that have expired (log.retention.check.interval.ms); 0 = 1 min.
+	RetentionInterval time.Duration
+	reach             int // entries that Raft can reach after a start, for tests
 	// Damaged is called when a replica has been found damaged that others can replace: by StartPartition, which then fails,
 	// or while it runs; then it has been stopped. It must not block. See Host.ReplaceDamaged. nil: nobody is told.
 	Damaged func(spec PartitionSpec, err error)
@@ -174,6 +176,9 @@ func (o Options) withDefaults() Options {
 	if o.InFlightBytes <= 0 {
 		o.InFlightBytes = 32 << 20
 	}
+	if o.RetentionInterval <= 0 {
+		o.RetentionInterval = time.Minute
+	}
 	if o.ProducerExpiry <= 0 {
 		o.ProducerExpiry = 24 * time.Hour
 	}
@@ -218,6 +223,7 @@ func (h *Host) open() error {
 	h.tasks.Go(h.flusher)
 	h.tasks.Go(h.expirer)
 	h.tasks.Go(h.trimmer)
+	h.tasks.Go(h.retainer)
 	if h.lostCache {
 		h.tasks.Go(h.consult)
 	}

@@ -222,7 +222,8 @@ func (h *Host) shardOptions(spec *PartitionSpec) shardOptions {
 
 func logConfig(c LogConfig) commitlog.Config {
 	return commitlog.Config{
-		SegmentBytes: c.SegmentBytes, SegmentAge: c.SegmentAge, IndexIntervalBytes: c.IndexIntervalBytes,
+		SegmentBytes: c.SegmentBytes, SegmentAge: c.SegmentAge, SegmentJitter: c.SegmentJitter, IndexIntervalBytes: c.IndexIntervalBytes,
+		MaxIndexBytes: c.MaxIndexBytes, DeleteDelay: c.FileDeleteDelay,
 	}
 }
 

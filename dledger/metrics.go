@@ -58,7 +58,9 @@ func newMetrics(h *Host, r prometheus.Registerer) *metrics {
 	m.deleted = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "stele", Name: "storage_segments_deleted_total", Help: "Segments deleted, by reason.",
 	}, []string{"reason"})
-	m.deleted.WithLabelValues(deletedTopic) // there from the start: a rate needs its zero
+	for _, reason := range append(startReasons(), deletedTopic) {
+		m.deleted.WithLabelValues(reason) // there from the start: a rate needs its zero
+	}
 	if r != nil {
 		r.MustRegister(read, m.deleted, m.fsync, m.save, m.proposal, m.leaderChanges, m.isrChanges, m.corrupt, m.recovery, &hostCollector{h})
 	}

@@ -50,6 +50,8 @@ type shardLog struct {
 	logger     *slog.Logger
 	log        *openLog
 	bad        atomic.Bool // found damaged: nothing more is saved or said
+	// startReason is why the log start was last moved.
+	startReason atomic.Pointer[string]
 	durability
 	worker atomic.Uint64 // the step worker that saves it; 0 = none has yet
 
@@ -117,6 +119,9 @@ func (s *shardLog) appendEntries(ents []pb.Entry) (recs []entryRecord, run inlin
 				Batches: ents[i].Cmd[1:], Epoch: LeaderEpochOf(s.generation, recs[i].term),
 			})
 		}
+	}
+	if err := s.rollSpent(); err != nil {
+		return nil, run, fmt.Errorf("append to %s: %w", s.dir, err)
 	}
 	end := s.log.End()
 	if err := s.log.Append(stored); err != nil {

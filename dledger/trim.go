@@ -19,23 +19,31 @@ import (
 // files (catchup.go).
 
 const (
-	trimTick    = 30 * time.Second
+	trimTick = 30 * time.Second
+	// trimRetry is how soon what could not go yet is tried again; the pause doubles.
+	trimRetry   = 250 * time.Millisecond
 	trimTimeout = 10 * time.Second
 )
 
 // trimmer deletes what lies below log starts.
 func (h *Host) trimmer() {
-	tick := time.NewTicker(trimTick)
-	defer tick.Stop()
+	wait := trimTick
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
 	for {
 		select {
 		case <-h.ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
+			wait = min(2*wait, trimTick)
 		case <-h.trim:
+			wait = trimRetry
 		}
 		checkpointed := false
 		for _, p := range h.all() {
+			if err := p.shard.removeDeleted(); err != nil {
+				p.logger.Warn("deleted files remain", "error", err)
+			}
 			if len(p.shard.superfluous()) == 0 || p.shard.condemned() {
 				continue
 			}
@@ -51,6 +59,10 @@ func (h *Host) trimmer() {
 				return
 			}
 		}
+		if !checkpointed {
+			wait = trimTick // nothing is left to do
+		}
+		timer.Reset(wait)
 	}
 }
 
@@ -60,6 +72,16 @@ func (h *Host) trimSoon() {
 	case h.trim <- struct{}{}:
 	default:
 	}
+}
+
+// removeDeleted removes files that left the log long enough ago (file.delete.delay.ms).
+func (s *shardLog) removeDeleted() error {
+	s.ckptMu.Lock() // the log stays open meanwhile
+	defer s.ckptMu.Unlock()
+	if s.isGone() {
+		return nil
+	}
+	return s.log.now().RemoveDeleted() //nolint:wrapcheck // says all
 }
 
 // superfluous are the bases of the segments that lie wholly below the log start.
@@ -96,6 +118,11 @@ func (h *Host) trimPartition(p *Partition) error {
 	}
 	deleted, err := s.deleteSuperfluous()
 	if err == nil && deleted > 0 {
+		reason := reasonUnknown
+		if r := s.startReason.Load(); r != nil {
+			reason = *r
+		}
+		h.metrics.deleted.WithLabelValues(reason).Add(float64(deleted))
 		p.logger.Info("segments deleted", "segments", deleted, "log_start", int64(s.log.LogStart()))
 	}
 	if s.isGone() {

@@ -114,7 +114,16 @@ type TimestampOffset struct {
 type LogConfig struct {
 	SegmentBytes       int64         // segment.bytes
 	SegmentAge         time.Duration // segment.ms
+	SegmentJitter      time.Duration // segment.jitter.ms
 	IndexIntervalBytes int           // index.interval.bytes
+	MaxIndexBytes      int           // segment.index.bytes
+	// FileDeleteDelay is file.delete.delay.ms: how long files that have left the log are kept.
+	FileDeleteDelay time.Duration
+	// Delete and Compact: cleanup.policy names them. With Delete, records go that are older than RetentionAge (retention.ms) or
+	// beyond RetentionBytes (retention.bytes); negative values bound nothing.
+	Delete, Compact bool
+	RetentionAge    time.Duration
+	RetentionBytes  int64
 	// FlushMessages is flush.messages: 1 = durable before the answer, else relaxed.
 	FlushMessages int64
 	// FlushInterval is flush.ms: how often a relaxed partition is synced in the background; 0 = never.

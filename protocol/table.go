@@ -114,7 +114,7 @@ var apiTable = [...]API{
 	{KeyApiVersions, "ApiVersions", 0, 5, 0, 3, served},
 	{KeyCreateTopics, "CreateTopics", 0, 7, 0, 5, served},
 	{KeyDeleteTopics, "DeleteTopics", 0, 6, 0, 4, served},
-	{KeyDeleteRecords, "DeleteRecords", 0, 2, 0, 2, later},
+	{KeyDeleteRecords, "DeleteRecords", 0, 2, 0, 2, served},
 	{KeyInitProducerId, "InitProducerId", 0, 5, 0, 2, served},
 	{KeyOffsetForLeaderEpoch, "OffsetForLeaderEpoch", 0, 4, 0, 4, served},
 	{KeyAddPartitionsToTxn, "AddPartitionsToTxn", 0, 5, 0, 3, later},

@@ -21,7 +21,10 @@ type Values struct {
 
 	SegmentBytes       int64
 	SegmentAge         time.Duration
+	SegmentJitter      time.Duration
 	IndexIntervalBytes int
+	MaxIndexBytes      int
+	FileDeleteDelay    time.Duration
 	FlushMessages      int64
 	FlushInterval      time.Duration // 0: never
 
@@ -29,6 +32,12 @@ type Values struct {
 	RetentionBytes int64         // negative: no limit
 	Delete         bool          // cleanup.policy contains delete
 	Compact        bool          // cleanup.policy contains compact
+
+	// What compaction goes by; see package commitlog.
+	DeleteRetention  time.Duration
+	MinDirtyRatio    float64
+	MinCompactionLag time.Duration
+	MaxCompactionLag time.Duration
 }
 
 // Parse resolves all configurations of a topic with so many replicas. Values that do not parse (which
@@ -57,7 +66,13 @@ func (s *Schema) Parse(topic map[string]string, inherited Inherited, replicas in
 		UncleanElection:    strings.EqualFold(get("unclean.leader.election.enable"), "true"),
 		SegmentBytes:       num("segment.bytes"),
 		SegmentAge:         millis(num("segment.ms")),
+		SegmentJitter:      millis(num("segment.jitter.ms")),
 		IndexIntervalBytes: int(num("index.interval.bytes")),
+		MaxIndexBytes:      int(num("segment.index.bytes")),
+		FileDeleteDelay:    millis(num("file.delete.delay.ms")),
+		DeleteRetention:    millis(num("delete.retention.ms")),
+		MinCompactionLag:   millis(num("min.compaction.lag.ms")),
+		MaxCompactionLag:   millis(num("max.compaction.lag.ms")),
 		FlushMessages:      num("flush.messages"),
 		RetentionAge:       millis(num("retention.ms")),
 		RetentionBytes:     num("retention.bytes"),
@@ -66,6 +81,7 @@ func (s *Schema) Parse(topic map[string]string, inherited Inherited, replicas in
 	case "gzip", "lz4", "zstd":
 		v.CompressionLevel = int(num("compression." + v.Compression + ".level"))
 	}
+	v.MinDirtyRatio, _ = strconv.ParseFloat(strings.TrimSpace(get("min.cleanable.dirty.ratio")), 64)
 	if ms := num("flush.ms"); ms < math.MaxInt64 {
 		v.FlushInterval = millis(ms)
 	}

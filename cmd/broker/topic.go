@@ -10,7 +10,7 @@ import (
 func newTopic(s streams) *cobra.Command {
 	return parent("topic", "Create, list, describe, alter and delete topics",
 		"  broker topic create logs -p 6\n  broker topic list\n  broker topic describe logs\n  broker topic delete logs --yes", groupAdmin,
-		newTopicCreate(s), newTopicList(s), newTopicDescribe(s), newTopicAlter(s), newTopicAddPartitions(s), newTopicDelete(s))
+		newTopicCreate(s), newTopicList(s), newTopicDescribe(s), newTopicAlter(s), newTopicAddPartitions(s), newTopicTrim(s), newTopicDelete(s))
 }
 
 func ids(list []int32) string {

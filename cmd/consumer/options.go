@@ -154,7 +154,7 @@ func parsePosition(s string, now time.Time) (client.Position, bool) {
 		return client.Position{}, false
 	}
 	if at, ok := strings.CutPrefix(s, "@"); ok {
-		t, ok := parseTime(at, now)
+		t, ok := cli.ParseTime(at, now)
 		return client.AtTime(t), ok
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
@@ -168,31 +168,4 @@ func parsePosition(s string, now time.Time) (client.Position, bool) {
 	default:
 		return client.At(n), true
 	}
-}
-
-// millisFrom is the number from which a number is milliseconds rather than
-// seconds since 1970: as seconds it would be the year 5138.
-const millisFrom = 100_000_000_000
-
-// parseTime reads a distance from now, a date, a time, or a number of seconds
-// or milliseconds since 1970.
-func parseTime(s string, now time.Time) (time.Time, bool) {
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil && n >= 0 {
-		if n >= millisFrom {
-			return time.UnixMilli(n), true
-		}
-		return time.Unix(n, 0), true
-	}
-	if d, err := cli.ParseDuration(s); err == nil {
-		if d > 0 {
-			d = -d
-		}
-		return now.Add(d), true
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
-			return t, true
-		}
-	}
-	return time.Time{}, false
 }

@@ -186,6 +186,11 @@ func (s schema) lookup(key string) (Field, string, bool) {
 	return Field{}, "", false
 }
 
+// rank is the place of a name in the order of precedence of those of a setting: its key, then its aliases.
+func (f Field) rank(name string) int {
+	return 1 + slices.IndexFunc(f.Aliases, func(a Alias) bool { return a.Name == name })
+}
+
 func (s schema) other(key string) (Other, bool) {
 	for _, o := range s.others {
 		if o.Matches(key) {
@@ -223,7 +228,7 @@ func (s schema) spellings() []string {
 func (f Field) parse(text, plain string) (any, error) {
 	text = strings.TrimSpace(text)
 	for _, w := range f.Special {
-		if strings.EqualFold(text, w.Name) {
+		if strings.EqualFold(text, w.Name) || w.Value < 0 && text == strconv.FormatInt(w.Value, 10) {
 			return w.Value, nil
 		}
 	}

@@ -46,6 +46,7 @@ type Origin struct {
 	Where string
 	// unit of a plain number under the name that was used.
 	unit string
+	name string // the name that was used in a file
 }
 
 // String is what `config print --origin` shows.
@@ -152,12 +153,12 @@ func (l *loader) fileEntries(name string, entries []entry) {
 		if !ok {
 			continue
 		}
-		if o := l.origins[f.Key]; o.Source == SourceFile && e.key != f.Key {
+		if o := l.origins[f.Key]; o.Source == SourceFile && f.rank(e.key) > f.rank(o.name) {
 			l.problems = append(l.problems, Problem{Where: where, Key: e.key, Text: "ignored: " + o.Where + " sets the same as " + f.Key, Warning: true})
 			continue
 		}
 		values[f.Key] = e.value
-		l.origins[f.Key] = Origin{SourceFile, where, unit}
+		l.origins[f.Key] = Origin{SourceFile, where, unit, e.key}
 	}
 	if err := l.viper.MergeConfigMap(values); err != nil {
 		l.problems = append(l.problems, Problem{Where: name, Text: err.Error()})
@@ -196,7 +197,7 @@ func (l *loader) environment() {
 			l.viper.Set(f.Key, e.values[where])
 			where += envFileSuffix
 		}
-		l.origins[f.Key] = Origin{SourceEnvironment, where, unit}
+		l.origins[f.Key] = Origin{SourceEnvironment, where, unit, ""}
 	}
 }
 
@@ -207,7 +208,7 @@ func (l *loader) overrides() {
 			continue
 		}
 		l.viper.Set(f.Key, o.Value)
-		l.origins[f.Key] = Origin{SourceFlag, o.Where, unit}
+		l.origins[f.Key] = Origin{SourceFlag, o.Where, unit, ""}
 	}
 }
 

@@ -217,7 +217,10 @@ func TestLoad_CrossField(t *testing.T) {
 		{"min.insync above the automatic replicas", "acks=all could never be answered", []string{"min.insync.replicas=4"}},
 		{"batch above request", "is above socket.request.max.bytes", []string{"message.max.bytes=2MiB", "socket.request.max.bytes=1MiB"}},
 		{"batch above segment", "would fit no segment", []string{"message.max.bytes=2MiB", "log.segment.bytes=1MiB"}},
-		{"setting of Kafka that means nothing, mistyped", `did you mean "log.retention.hours"`, []string{"log.retention.hour=1"}},
+		{"setting of Kafka, mistyped", `did you mean "log.retention.hours"`, []string{"log.retention.hour=1"}},
+		{"policy", "want delete, compact, or both", []string{"log.cleanup.policy=compact,compact"}},
+		{"ratio", "want a number between 0 and 1", []string{"log.cleaner.min.cleanable.ratio=NaN"}},
+		{"lags", "is above log.cleaner.max.compaction.lag.ms", []string{"log.cleaner.min.compaction.lag.ms=2s", "log.cleaner.max.compaction.lag.ms=1s"}},
 		{"http address", "want host:port", []string{"http.listen=8080"}},
 		{"peers without ids", "want id@host:port", []string{"controller.quorum.voters=a:1,b:1"}},
 		{"peers without ports", "want host:port", []string{"cluster.peers=1@a,2@b"}},
@@ -374,6 +377,23 @@ func TestParseSet_WithoutKey(t *testing.T) {
 	for _, text := range []string{"x", "=x", ""} {
 		if _, err := ParseSet(text); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// As in Kafka: milliseconds before minutes before hours, wherever they stand.
+func TestLoad_RetentionNames(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"log.retention.hours: 2\n":                                                2 * time.Hour,
+		"log.retention.hours: 2\nlog.retention.minutes: 3\n":                      3 * time.Minute,
+		"log.retention.minutes: 3\nlog.retention.hours: 2\n":                      3 * time.Minute,
+		"log.retention.minutes: 3\nlog.retention.ms: 4\nlog.retention.hours: 2\n": 4 * time.Millisecond,
+		"log.retention.ms: -1\n":                                                  -1,
+		"log.retention.ms: unlimited\n":                                           -1,
+		"log.retention.hours: -1\n":                                               -1,
+	} {
+		if got := load(t, Request{File: write(t, "b.yaml", text)}).RetentionAge; got != want {
+			t.Errorf("%q: %v, not %v", text, got, want)
 		}
 	}
 }

@@ -80,12 +80,14 @@ type Settings struct {
 	FlushInterval       time.Duration `key:"log.flush.interval.ms" default:"unlimited" unit:"ms" special:"unlimited=9223372036854775807" min:"1ms" status:"A" dynamic:"true" doc:"How often a relaxed partition is synced in the background; unlimited leaves it to the system."`
 	SegmentBytes        Size          `key:"log.segment.bytes" default:"256MiB" min:"1MiB" max:"2147483647" status:"K" dynamic:"true" doc:"Size at which a segment file is closed and the next one begun."`
 	SegmentAge          time.Duration `key:"log.roll.ms" alias:"log.roll.hours=h" default:"7d" unit:"ms" min:"1s" status:"K" dynamic:"true" doc:"Age at which a segment file is closed and the next one begun."`
+	SegmentJitter       time.Duration `key:"log.roll.jitter.ms" alias:"log.roll.jitter.hours=h" default:"0s" unit:"ms" min:"0s" status:"K" dynamic:"true" doc:"The largest random part taken off log.roll.ms, so that segments are not all closed at the same time."`
+	MaxIndexBytes       Size          `key:"log.index.size.max.bytes" default:"10MiB" min:"4" max:"2147483647" status:"K" dynamic:"true" doc:"Size of an index at which its segment is closed."`
 	IndexIntervalBytes  Size          `key:"log.index.interval.bytes" default:"4096" min:"0" max:"2147483647" status:"K" dynamic:"true" doc:"Bytes of records between two entries of an index."`
 	MessageMaxBytes     Size          `key:"message.max.bytes" default:"1048588" min:"1" max:"1GiB" status:"K" dynamic:"true" doc:"The largest record batch, as stored."`
 	TimestampType       string        `key:"log.message.timestamp.type" default:"CreateTime" enum:"CreateTime|LogAppendTime" status:"K" dynamic:"true" doc:"Whose clock stamps records: the producer's or the broker's."`
 	TimestampBeforeMax  time.Duration `key:"log.message.timestamp.before.max.ms" default:"unlimited" unit:"ms" special:"unlimited=9223372036854775807" min:"0s" status:"K" dynamic:"true" doc:"How far a producer's timestamp may lie in the past."`
 	TimestampAfterMax   time.Duration `key:"log.message.timestamp.after.max.ms" default:"1h" unit:"ms" special:"unlimited=9223372036854775807" min:"0s" status:"K" dynamic:"true" doc:"How far a producer's timestamp may lie in the future."`
-	CompressionType     string        `key:"compression.type" default:"producer" enum:"producer" status:"A" doc:"Batches are stored as producers compress them."`
+	CompressionType     string        `key:"compression.type" default:"producer" enum:"producer|uncompressed|gzip|snappy|lz4|zstd" status:"K" dynamic:"true" doc:"How batches are stored: as producers compress them, or with this codec. Topics override it, and say the level."`
 	InFlightBytes       Size          `key:"log.inflight.max.bytes" default:"32MiB" min:"1MiB" max:"1GiB" doc:"Bytes between arrival and answer, over all partitions; above it, producers wait."`
 	JournalFileBytes    Size          `key:"journal.file.bytes" default:"auto" special:"auto=0" min:"1MiB" max:"1GiB" doc:"Size of a file of the journal. auto: 32MiB, less on a small disk."`
 	ReservePercent      int64         `key:"storage.reject.percent" default:"5" dev:"1" min:"0" max:"50" doc:"Producers are refused, and readers served, while less than so many hundredths of the disk are free."`
@@ -104,6 +106,23 @@ type Settings struct {
 	OffsetsPartitions   int32         `key:"offsets.topic.num.partitions" default:"50" min:"1" max:"10000" status:"K" doc:"Partitions of __consumer_offsets when it is created, at the first use of a group: over so many coordinators groups are spread."`
 	OffsetsReplication  int16         `key:"offsets.topic.replication.factor" default:"auto" special:"auto=0" min:"1" status:"A" doc:"Replicas of __consumer_offsets when it is created. auto: as default.replication.factor says."`
 	OffsetsSegmentBytes Size          `key:"offsets.topic.segment.bytes" default:"100MiB" min:"1MiB" max:"2147483647" status:"K" doc:"Size of a segment file of __consumer_offsets when it is created: smaller ones are compacted sooner."`
+
+	_ group `name:"Retention and compaction"`
+
+	CleanupPolicy      []string      `key:"log.cleanup.policy" default:"delete" status:"K" dynamic:"true" doc:"What happens to old segments: delete (by age and size), compact (keep the last record of each key), or both, by a comma. Topics override it."`
+	RetentionAge       time.Duration `key:"log.retention.ms" alias:"log.retention.minutes=min,log.retention.hours=h" default:"7d" unit:"ms" special:"unlimited=-1" min:"0s" status:"K" dynamic:"true" doc:"How long records are kept, by the largest timestamp of their segment; unlimited (or -1): for ever."`
+	RetentionBytes     Size          `key:"log.retention.bytes" default:"unlimited" special:"unlimited=-1" min:"0" status:"K" dynamic:"true" doc:"The largest size of one partition, not of a topic or the disk; above it its oldest segments go. unlimited (or -1): no limit."`
+	RetentionInterval  time.Duration `key:"log.retention.check.interval.ms" default:"1min" unit:"ms" min:"1ms" status:"A" doc:"How often leaders look for records that have expired (Kafka's default is 5 minutes)."`
+	SegmentDeleteDelay time.Duration `key:"log.segment.delete.delay.ms" default:"1min" unit:"ms" min:"0s" status:"K" dynamic:"true" doc:"How long files are kept, renamed, after they have left the log."`
+	CleanerEnable      bool          `key:"log.cleaner.enable" default:"true" status:"K" doc:"Compacted topics are compacted."`
+	CleanerThreads     int           `key:"log.cleaner.threads" default:"1" min:"1" max:"64" status:"K" doc:"Partitions compacted at the same time."`
+	CleanerDedupeBytes Size          `key:"log.cleaner.dedupe.buffer.size" default:"128MiB" min:"1MiB" max:"64GiB" status:"K" doc:"Memory for keys of records, over all threads, taken while they compact: 24 bytes for each. A log with more new keys is compacted in several turns."`
+	CleanerIOBytes     Size          `key:"log.cleaner.io.max.bytes.per.second" default:"unlimited" special:"unlimited=9223372036854775807" min:"1KiB" status:"K" doc:"Bytes per second that compaction reads and writes, over all threads."`
+	CleanerBackoff     time.Duration `key:"log.cleaner.backoff.ms" default:"15s" unit:"ms" min:"1ms" status:"K" doc:"How long a thread rests that finds nothing to compact."`
+	CleanerRatio       string        `key:"log.cleaner.min.cleanable.ratio" default:"0.5" status:"K" dynamic:"true" doc:"How much of a log must be uncompacted, between 0 and 1, before it is compacted."`
+	CleanerRetention   time.Duration `key:"log.cleaner.delete.retention.ms" default:"1d" unit:"ms" min:"0s" status:"K" dynamic:"true" doc:"How long tombstones (records without a value) are kept once what they delete is gone: consumers must see them in that time."`
+	CleanerMinLag      time.Duration `key:"log.cleaner.min.compaction.lag.ms" default:"0s" unit:"ms" min:"0s" status:"K" dynamic:"true" doc:"The shortest time a record stays uncompacted."`
+	CleanerMaxLag      time.Duration `key:"log.cleaner.max.compaction.lag.ms" default:"unlimited" unit:"ms" special:"unlimited=9223372036854775807" min:"1ms" status:"K" dynamic:"true" doc:"The longest time a record stays uncompacted."`
 
 	_ ignored `key:"controller.quorum.bootstrap.servers" doc:"names no node ids; see cluster.peers and cluster.join"`
 	_ ignored `key:"process.roles" doc:"every broker has all roles"`
@@ -133,16 +152,10 @@ type Settings struct {
 	_ ignored `key:"group.streams.*" doc:"groups of this kind are not served yet"`
 	_ ignored `key:"transaction.*" doc:"transactions are not served yet"`
 	_ ignored `key:"transactional.*" doc:"transactions are not served yet"`
+	_ ignored `key:"log.cleaner.io.buffer.*" doc:"the cleaner sizes its buffers"`
 	_ ignored `key:"replica.fetch.*" doc:"replicas are sent what they lack"`
 	_ ignored `key:"replica.socket.*" doc:"replicas are sent what they lack"`
 	_ ignored `key:"replica.high.watermark.checkpoint.interval.ms" doc:"the journal keeps it"`
-	_ ignored `key:"log.cleanup.policy" doc:"nothing is deleted or compacted yet: watch the disk"`
-	_ ignored `key:"log.cleaner.*" doc:"nothing is compacted yet"`
-	_ ignored `key:"log.retention.hours" doc:"nothing is deleted by age or size yet: watch the disk"`
-	_ ignored `key:"log.retention.minutes" doc:"nothing is deleted by age or size yet: watch the disk"`
-	_ ignored `key:"log.retention.ms" doc:"nothing is deleted by age or size yet: watch the disk"`
-	_ ignored `key:"log.retention.bytes" doc:"nothing is deleted by age or size yet: watch the disk"`
-	_ ignored `key:"log.retention.check.interval.ms" doc:"nothing is deleted by age or size yet: watch the disk"`
 
 	_ refused `key:"zookeeper.*" doc:"there is no ZooKeeper here; remove it"`
 	_ refused `key:"ssl.*" doc:"this version serves no TLS: it would listen in the clear; remove it, or put a TLS proxy in front"`

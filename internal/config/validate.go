@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -34,7 +36,27 @@ func validate(s *Settings, at func(string) string, dev bool) []Problem {
 	if int64(s.MessageMaxBytes) > int64(s.SegmentBytes) {
 		v.fail("message.max.bytes", "%s is above log.segment.bytes (%s): such a batch would fit no segment", s.MessageMaxBytes, s.SegmentBytes)
 	}
+	v.cleanup()
 	return v.problems
+}
+
+// cleanup holds what is no plain number or word.
+func (v *validator) cleanup() {
+	for i, p := range v.s.CleanupPolicy {
+		if p != "delete" && p != "compact" || slices.Contains(v.s.CleanupPolicy[:i], p) {
+			v.fail("log.cleanup.policy", "%q: want delete, compact, or both", strings.Join(v.s.CleanupPolicy, ","))
+			break
+		}
+	}
+	if len(v.s.CleanupPolicy) == 0 {
+		v.fail("log.cleanup.policy", "want delete, compact, or both")
+	}
+	if r, err := strconv.ParseFloat(v.s.CleanerRatio, 64); err != nil || !(r >= 0 && r <= 1) {
+		v.fail("log.cleaner.min.cleanable.ratio", "%q: want a number between 0 and 1", v.s.CleanerRatio)
+	}
+	if v.s.CleanerMinLag > v.s.CleanerMaxLag {
+		v.fail("log.cleaner.min.compaction.lag.ms", "is above log.cleaner.max.compaction.lag.ms")
+	}
 }
 
 func (v *validator) fail(key, format string, args ...any) {

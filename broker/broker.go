@@ -52,7 +52,11 @@ type Options struct {
 	RaftAddress     string
 	DirectoryID     string
 	MetadataReplica func() uint64
-	Config          Config
+	// Incarnation names this start, and Follows those before it that the data directory remembers
+	// (metadata.RegisterBroker). Empty: it is made up, and nothing is said.
+	Incarnation string
+	Follows     []string
+	Config      Config
 	// Logger must not be nil.
 	Logger *slog.Logger
 	// Registerer takes the broker's metrics and Gatherer serves /metrics; nil: a registry of its own.
@@ -158,7 +162,9 @@ func New(o Options) (*Broker, error) {
 		b.settings[o.Config.Settings[i].Name] = &o.Config.Settings[i]
 	}
 	b.running, b.stop = context.WithCancelCause(context.Background())
-	b.incarnation = newTopicID().String()
+	if b.incarnation = o.Incarnation; b.incarnation == "" {
+		b.incarnation = newTopicID().String()
+	}
 	b.partitions = newPartitions(b)
 	b.coordinators = newCoordinators(b)
 	b.leaders = newLeaderTable(b.now)
@@ -290,6 +296,7 @@ func (b *Broker) registerOnce(ctx context.Context, s *server, fail context.Cance
 	c := &metadata.RegisterBroker{
 		Node: b.opts.NodeID, Rack: b.opts.Config.Rack, Endpoints: s.endpoints(), Incarnation: b.incarnation, ClusterID: id,
 		RaftAddress: b.opts.RaftAddress, DirectoryID: b.opts.DirectoryID, MetadataReplica: b.metadataReplica(),
+		Follows: b.opts.Follows,
 	}
 	r, err := b.retryPropose(ctx, c)
 	for refused := (*metadata.Error)(nil); errors.As(err, &refused) && c.MetadataReplica != b.metadataReplica(); {

@@ -161,7 +161,13 @@ func (ps *partitions) awaitMetadata(ctx context.Context) <-chan struct{} {
 		const pause = 20 * time.Millisecond
 		for ctx.Err() == nil {
 			if ps.b.opts.Host.MetadataCurrent(ctx) == nil {
-				close(known)
+				// Nothing is voted or acknowledged by a start that the cluster has not taken down: if this directory is put
+				// back one day as it was before, that shows by the start it does not know.
+				select {
+				case <-ps.b.ready:
+					close(known)
+				case <-ctx.Done():
+				}
 				return
 			}
 			select {

@@ -212,6 +212,9 @@ func (h *Host) open() error {
 	}
 	h.db = newLogDB(h.journal, h.opts.Fatal, h.metrics)
 	h.db.lagRate, h.db.trimmed = newThrottle(h.opts.CatchUpRate), h.trimSoon
+	if h.db.mark, err = readMark(h.opts.Dir); err != nil {
+		return err
+	}
 	if err := h.startNodeHost(); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lni/dragonboat/v4"
 	"github.com/lni/dragonboat/v4/config"
+	pb "github.com/lni/dragonboat/v4/raftpb"
 	sm "github.com/lni/dragonboat/v4/statemachine"
 
 	"github.com/stelemq/stele/commitlog"
@@ -205,7 +206,16 @@ func (h *Host) startShard(p *Partition) error {
 	// What counts is the membership that Raft starts from, not the newest: it carries out again what the log says of
 	// changes since, and one that makes a voter a learner ends the process.
 	_, votes := p.shard.snapshot.Membership.Addresses[uint64(spec.Replica)]
+	bootstrap := p.shard.file.Bootstrap
 	p.shard.mu.RUnlock()
+	if started && !votes {
+		// Raft starts from the very beginning, where a founder has its vote from: whatever the metadata says by now.
+		var b pb.Bootstrap
+		if err := fromBase64(bootstrap, &b); err != nil {
+			return err
+		}
+		votes = !b.Join
+	}
 	if !started && !spec.Join {
 		for r, n := range spec.Members {
 			members[uint64(r)] = nodeTarget(n)

@@ -1,6 +1,7 @@
 package dledger
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -17,6 +18,7 @@ const execShards = 32
 // metadata shard's in tan.
 type logDB struct {
 	meta    raftio.ILogDB
+	mark    *markFile // of meta
 	journal *journal
 	fatal   func(error)
 	metrics *metrics
@@ -57,8 +59,11 @@ func (f logDBFactory) Create(c config.NodeHostConfig, cb config.LogDBCallback, d
 }
 
 func newLogDB(j *journal, fatal func(error), m *metrics) *logDB {
-	return &logDB{journal: j, fatal: fatal, metrics: m, shards: make(map[ShardID]*shardLog)}
+	return &logDB{journal: j, fatal: fatal, metrics: m, mark: &markFile{}, shards: make(map[ShardID]*shardLog)}
 }
+
+// noSavedLog reports whether an error says that a replica has saved nothing yet.
+func noSavedLog(err error) bool { return errors.Is(err, raftio.ErrNoSavedLog) }
 
 func (d *logDB) Name() string         { return logDBName }
 func (d *logDB) BinaryFormat() uint32 { return raftio.PlainLogDBBinVersion }
@@ -68,7 +73,7 @@ func (d *logDB) Close() error {
 	if d.meta == nil {
 		return nil
 	}
-	return d.meta.Close() //nolint:wrapcheck // dragonboat's own error, to dragonboat
+	return errors.Join(d.meta.Close(), d.mark.close())
 }
 
 func (d *logDB) add(s *shardLog) {
@@ -225,8 +230,10 @@ func (d *logDB) SaveSnapshots(uds []pb.Update) error {
 			return err
 		}
 		if s == nil {
-			if err := d.meta.SaveSnapshots(uds[i : i+1]); err != nil {
-				return err //nolint:wrapcheck // dragonboat's own error, to dragonboat
+			if err := d.mark.save([]pb.Update{{ShardID: uds[i].ShardID, ReplicaID: uds[i].ReplicaID, Snapshot: uds[i].Snapshot}}, func() error {
+				return d.meta.SaveSnapshots(uds[i : i+1]) //nolint:wrapcheck // dragonboat's own error, to dragonboat
+			}); err != nil {
+				return err
 			}
 			continue
 		}

@@ -29,7 +29,7 @@ func (d *logDB) SaveRaftState(updates []pb.Update, worker uint64) error {
 
 func (d *logDB) save(updates []pb.Update, st *stepState, worker uint64) error {
 	if d.journal == nil { // no partitions are open
-		return d.meta.SaveRaftState(updates, worker) //nolint:wrapcheck // dragonboat's own error
+		return d.saveMetadata(updates, worker)
 	}
 	if err := d.journal.failed(); err != nil {
 		return err // nothing more is saved or acknowledged
@@ -62,8 +62,8 @@ func (d *logDB) save(updates []pb.Update, st *stepState, worker uint64) error {
 		}
 	}
 	if len(st.meta) > 0 {
-		if err := d.meta.SaveRaftState(st.meta, worker); err != nil {
-			return err //nolint:wrapcheck // dragonboat's own error
+		if err := d.saveMetadata(st.meta, worker); err != nil {
+			return err
 		}
 	}
 	if len(st.saves) > 0 {
@@ -77,6 +77,13 @@ func (d *logDB) save(updates []pb.Update, st *stepState, worker uint64) error {
 		d.metrics.save.Observe(time.Since(began).Seconds())
 	}
 	return finish(st.saves)
+}
+
+// saveMetadata saves updates of the metadata group, and marks how far its log is.
+func (d *logDB) saveMetadata(updates []pb.Update, worker uint64) error {
+	return d.mark.save(updates, func() error {
+		return d.meta.SaveRaftState(updates, worker) //nolint:wrapcheck // dragonboat's own error
+	})
 }
 
 // finish tells the shards what has become durable and committed.

@@ -33,9 +33,12 @@ type MetadataSpec struct {
 	Left bool
 }
 
-// startMetadata starts this node's part of the metadata group.
+// startMetadata starts this node's part of the metadata group. Errors: ErrMetadataDamaged.
 func (h *Host) startMetadata() error {
 	spec := h.metadata()
+	if err := h.checkMetadata(); err != nil {
+		return err
+	}
 	h.events.begin(spec.Group)
 	for _, known := range []map[ReplicaID]int32{spec.Founders, spec.Known} {
 		for r, n := range known {

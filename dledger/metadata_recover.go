@@ -69,6 +69,9 @@ func openMetadata(ctx context.Context, o Options) (*Host, error) {
 		return nil, fmt.Errorf("lock %s: %w", h.opts.Dir, err)
 	}
 	h.db = newLogDB(nil, h.opts.Fatal, h.metrics)
+	if h.db.mark, err = readMark(h.opts.Dir); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
 	if err := h.startNodeHost(); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -117,6 +120,7 @@ func (h *Host) readMetadata(ctx context.Context, seen *remainsSM) (MetadataRemai
 type metadataLog struct {
 	bootstrap pb.Bootstrap
 	snapshot  pb.Snapshot
+	state     pb.State
 	committed uint64
 	entries   []pb.Entry // behind the snapshot
 }
@@ -134,7 +138,7 @@ func readMetadataLog(db raftio.ILogDB, group, replica uint64) (*metadataLog, err
 	if err != nil {
 		return nil, fmt.Errorf("%w: read its state: %w", ErrNoMetadata, err)
 	}
-	l.committed = max(st.State.Commit, l.snapshot.Index)
+	l.state, l.committed = st.State, max(st.State.Commit, l.snapshot.Index)
 	first := l.snapshot.Index + 1
 	if l.entries, _, err = db.IterateEntries(nil, 0, group, replica, first, first+st.EntryCount, math.MaxUint64); err != nil {
 		return nil, fmt.Errorf("read the metadata's log: %w", err)

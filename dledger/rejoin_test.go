@@ -46,6 +46,37 @@ func TestRestart_OfAPromotedReplica(t *testing.T) {
 	}
 }
 
+// Once a founder has been replaced by the metadata the others are told to join, should they have to begin anew. One that
+// has begun goes on as what it is: a voter, also where its log is still whole from the first entry.
+func TestRestart_OfAFounderAmongReplacedOnes(t *testing.T) {
+	c := newCluster(t, 3)
+	spec := PartitionSpec{
+		Topic: "t", Partition: 16, Shard: 16, Members: map[ReplicaID]int32{1: 1, 2: 2, 3: 3},
+		Config: LogConfig{SegmentBytes: 1 << 20, FlushMessages: 1},
+	}
+	for i := range c.hosts {
+		c.start(i)
+		c.run(i, spec)
+	}
+	c.specs[16] = spec
+	c.fill(16, 5)
+	delete(c.specs, 16) // the host is started without it
+	c.stop(1)
+	c.start(1)
+	again := spec
+	again.Replica, again.Join, again.Members = 2, true, map[ReplicaID]int32{2: 2, 3: 3, 4: 1}
+	p, err := c.hosts[1].StartPartition(t.Context(), again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.specs[16] = spec
+	c.fill(16, 5)
+	await(t, "it votes and has all", func() bool {
+		self, known := p.roster.Load().find(2)
+		return known && self.voter && p.Offsets().HighWatermark == c.partition(0, 16).Offsets().HighWatermark
+	})
+}
+
 // Replica ids are never reused and only grow. Metadata that is being replayed may speak of a replica that was replaced
 // long ago: it must neither be opened on the files of the later one nor delete them.
 func TestStart_OfAReplacedReplicaLeavesTheLaterOneAlone(t *testing.T) {

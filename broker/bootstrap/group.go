@@ -154,7 +154,7 @@ func (m *Member) followNewer(ctx context.Context) (done bool) {
 	m.Host.LeaveMetadata()
 	var failed error
 	for _, address := range addresses {
-		a, err := m.State.askJoin(ctx, m.Transport, address, m.Address, m.Rack)
+		a, err := m.State.askJoin(ctx, m.Transport, address, m.Address, m.Rack, 0)
 		if err == nil && dledger.ShardID(a.Group) != group {
 			err = fmt.Errorf("it answers for group %d, not %d", a.Group, group)
 		}

@@ -29,6 +29,8 @@ type helloRequest struct {
 	Group uint64 `json:"metadata_group,omitempty"`
 	// Founders are the ids in the node's cluster.peers.
 	Founders []int32 `json:"founders,omitempty"`
+	// Starts are what the node's directory remembers of its starts.
+	Starts []string `json:"starts,omitempty"`
 }
 
 // helloAnswer says how a node stands.
@@ -42,6 +44,8 @@ type helloAnswer struct {
 	// Founding of the node's cluster, where it knows it.
 	Founding *Founding `json:"founding,omitempty"`
 	Founders []int32   `json:"founders,omitempty"`
+	// Stale: the directory of who asked has been started after all that it remembers.
+	Stale bool `json:"stale,omitempty"`
 }
 
 // Serve answers other nodes' hello. poke is called when a node that is not a member has asked; addressOf when a member of
@@ -61,7 +65,9 @@ func (s *State) Serve(t *transport.Transport, poke func()) {
 		} else if from.Cluster == id.ClusterID && from.Node == q.Node && q.Address != "" && s.Member() && !s.pinnedSafe(q.Node) {
 			t.SetAddress(q.Node, q.Address) // it has moved; its registration follows
 		}
-		return json.Marshal(s.hello())
+		a := s.hello()
+		a.Stale = s.outran(&q)
+		return json.Marshal(a)
 	})
 }
 
@@ -98,7 +104,7 @@ func (s *State) request(address string) []byte {
 	defer s.mu.Unlock()
 	q := helloRequest{Node: s.id.NodeID, Directory: s.id.DirectoryID, Address: address, Founders: s.founderIDs()}
 	if s.id.MetadataReplica != 0 {
-		q.Cluster, q.Group = s.id.ClusterID, s.id.MetadataGroup
+		q.Cluster, q.Group, q.Starts = s.id.ClusterID, s.id.MetadataGroup, s.startsLocked()
 	}
 	b, err := json.Marshal(q)
 	if err != nil {

@@ -45,6 +45,9 @@ type Node struct {
 	Replica uint64 `json:"metadata_replica,omitempty"`
 	// Epoch is that of the registration which said so, 0 for anything older.
 	Epoch uint64 `json:"epoch,omitempty"`
+	// Directory is its data directory, and Incarnation the last start of it that was registered; empty: not known.
+	Directory   string `json:"directory_id,omitempty"`
+	Incarnation string `json:"incarnation,omitempty"`
 }
 
 // Founding is how a cluster began.
@@ -91,6 +94,10 @@ type peersFile struct {
 	Founding    *Founding `json:"founding,omitempty"`
 	Bound       bound     `json:"bound,omitzero"`
 	Nodes       []Node    `json:"nodes,omitempty"`
+	// Starts are the incarnations of this directory, the newest last (starts.go).
+	Starts []string `json:"starts,omitempty"`
+	// Registered: one of them is known to have been registered. Before, the list proves nothing: the directory may be older than it.
+	Registered bool `json:"registered,omitempty"`
 }
 
 // bound is the Raft address that was used last.

@@ -19,6 +19,8 @@ type joinRequest struct {
 	Directory string `json:"directory_id"`
 	Address   string `json:"raft_address"`
 	Rack      string `json:"rack,omitempty"`
+	// Replaces is the replica of the metadata that this directory has lost; 0: none.
+	Replaces uint64 `json:"replaces,omitempty"`
 	// Passed: a member passes it on, so the receiver is the controller or refuses.
 	Passed bool `json:"passed,omitempty"`
 }
@@ -54,7 +56,7 @@ func (b *Bootstrap) join(ctx context.Context, targets []string) error {
 	for {
 		var failed []string
 		for _, target := range b.resolve(ctx, targets, &failed) {
-			a, err := b.State.askJoin(ctx, b.Transport, target, b.Address, b.Rack)
+			a, err := b.State.askJoin(ctx, b.Transport, target, b.Address, b.Rack, 0)
 			if err == nil {
 				return b.joined(a, target)
 			}
@@ -128,11 +130,12 @@ func (b *Bootstrap) resolve(ctx context.Context, targets []string, failed *[]str
 }
 
 // askJoin asks a member to take this node in; own is this node's Raft address.
-func (s *State) askJoin(ctx context.Context, t *transport.Transport, target, own, rack string) (joinAnswer, error) {
+// replaces is the replica of the metadata that it has lost, 0 for none.
+func (s *State) askJoin(ctx context.Context, t *transport.Transport, target, own, rack string, replaces uint64) (joinAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	id := s.Identity()
-	body, err := json.Marshal(joinRequest{Node: id.NodeID, Directory: id.DirectoryID, Address: own, Rack: rack})
+	body, err := json.Marshal(joinRequest{Node: id.NodeID, Directory: id.DirectoryID, Address: own, Rack: rack, Replaces: replaces})
 	if err != nil {
 		return joinAnswer{}, fmt.Errorf("join: %w", err)
 	}

@@ -77,7 +77,7 @@ func (m *Member) join(ctx context.Context, _ transport.Caller, body []byte) ([]b
 
 // admit takes a node into the metadata and its replica into the metadata's group.
 func (m *Member) admit(ctx context.Context, q *joinRequest) (joinAnswer, error) {
-	command, err := metadata.Encode(&metadata.JoinNode{DirectoryID: q.Directory, Node: q.Node, RaftAddress: q.Address, Rack: q.Rack})
+	command, err := metadata.Encode(&metadata.JoinNode{DirectoryID: q.Directory, Node: q.Node, RaftAddress: q.Address, Rack: q.Rack, Replaces: metadata.ReplicaID(q.Replaces)})
 	if err != nil {
 		return joinAnswer{}, err //nolint:wrapcheck // says all
 	}
@@ -206,7 +206,14 @@ func (m *Member) learn() {
 	nodes := make([]Node, 0, len(brokers))
 	for _, b := range brokers {
 		if b.Node != m.Transport.NodeID() {
-			nodes = append(nodes, Node{ID: b.Node, Address: b.RaftAddress, Replica: uint64(b.MetadataReplica), Epoch: b.Epoch})
+			nodes = append(nodes, Node{
+				ID: b.Node, Address: b.RaftAddress, Replica: uint64(b.MetadataReplica), Epoch: b.Epoch, Directory: b.DirectoryID, Incarnation: b.Incarnation,
+			})
+		}
+	}
+	if own, ok := m.Machine.Image().Broker(m.Transport.NodeID()); ok {
+		if err := m.State.registered(own.Incarnation); err != nil {
+			m.Logger.Error("the start of this node could not be kept", "error", err)
 		}
 	}
 	changed, err := m.State.Learn(nodes)
@@ -219,7 +226,8 @@ func (m *Member) learn() {
 }
 
 // CheckOthers asks the nodes that are known whether they belong to the same cluster, and tells them where this one is.
-// It returns an error if one belongs to another cluster and none to this one. Errors: ErrForeign.
+// It returns an error if one belongs to another cluster and none to this one, or one knows of a later start of this
+// directory. Errors: ErrForeign, ErrStale.
 func (m *Member) CheckOthers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -238,17 +246,23 @@ func (m *Member) CheckOthers(ctx context.Context) error {
 			results <- result{node, address, a, err}
 		}()
 	}
-	var foreign error
+	var foreign, stale error
 	friends := 0
 	for range addresses {
 		r := <-results
 		switch {
 		case r.err == nil && r.answer.Member && r.answer.Cluster == id.ClusterID:
 			friends++
+			if r.answer.Stale {
+				stale = m.State.staleError(r.node)
+			}
 		case errors.Is(r.err, transport.ErrForeign), r.err == nil && r.answer.Member:
 			foreign = fmt.Errorf("%w: %s belongs to cluster %s, but node %d at %s does not: %s. If this directory is the wrong one, set log.dirs to the right one; if that address is wrong, correct cluster.peers; to leave cluster %s for the other, start with an empty directory",
 				ErrForeign, m.State.dir, id.ClusterID, r.node, r.address, foreignText(r.err, r.answer), id.ClusterID)
 		}
+	}
+	if stale != nil {
+		return stale
 	}
 	if err := m.State.rivalGroup(); err != nil {
 		return err

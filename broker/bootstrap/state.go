@@ -49,6 +49,8 @@ type State struct {
 	id    Identity
 	peers peersFile
 	newer newerGroup
+	// incarnation is this start's, empty before Begin.
+	incarnation string
 }
 
 // Open locks a data directory, which it makes if it is not there, and reads who it belongs to. A new directory gets an
@@ -255,6 +257,9 @@ func (s *State) learnLocked(nodes []Node) (changed map[int32]string, dirty bool)
 		}
 		if n.Replica != 0 {
 			next.Replica = n.Replica
+		}
+		if n.Directory != "" {
+			next.Directory, next.Incarnation = n.Directory, n.Incarnation
 		}
 		if next == *o {
 			continue

@@ -59,6 +59,10 @@ func (i *Image) registerBroker(c *RegisterBroker) Result {
 		return refuse(protocol.InvalidRegistration, "node %d is known by the data directory %s and metadata replica %d, but this is directory %s and replica %d: it has to join anew",
 			c.Node, b.DirectoryID, b.MetadataReplica, c.DirectoryID, c.MetadataReplica)
 	}
+	if b.staleCopy(c) {
+		return refuse(protocol.InvalidRegistration, "the data directory %s of node %d is a copy from before the node's last start: it does not know what the node has voted and acknowledged since. Put the right directory back, or empty this one: the node then comes back with new replicas",
+			c.DirectoryID, c.Node)
+	}
 	if _, gone := i.retired[c.MetadataReplica]; gone {
 		return refuse(protocol.InvalidRegistration, "metadata replica %d of node %d has been retired: the node has to join anew", c.MetadataReplica, c.Node)
 	}
@@ -77,6 +81,12 @@ func (i *Image) registerBroker(c *RegisterBroker) Result {
 	}
 	i.putBroker(&b)
 	return Result{ClusterID: i.clusterID}
+}
+
+// staleCopy reports whether a directory that registers does not remember its own last registration.
+func (b *Broker) staleCopy(c *RegisterBroker) bool {
+	return len(c.Follows) > 0 && b.Incarnation != "" && b.DirectoryID == c.DirectoryID && c.DirectoryID != "" &&
+		b.Incarnation != c.Incarnation && !slices.Contains(c.Follows, b.Incarnation)
 }
 
 func (i *Image) fenceBrokers(c *FenceBrokers) Result {

@@ -81,7 +81,11 @@ func (e *editor) joinNode(c *JoinNode) Result {
 			return refuse(protocol.InvalidRequest, "data directory %s belongs to node %d, not to node %d", c.DirectoryID, b.Node, c.Node)
 		}
 		replica := b.MetadataReplica
-		if replica == 0 { // the metadata log is a new one
+		if replica != 0 && replica == c.Replaces {
+			i.retire(replica, b.Node)
+			replica = 0
+		}
+		if replica == 0 { // the metadata log is a new one, or the node's replica of it is lost
 			replica = i.nextMetadata
 		}
 		i.changeBroker(b.Node, func(b *Broker) {

@@ -369,3 +369,51 @@ func TestChangeReplicas_ReplacesADamagedReplica(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A directory that does not remember its own last start is a copy from before it.
+func TestRegisterBroker_StaleCopyIsRefused(t *testing.T) {
+	m := withNodes(t, 1, 2, 3)
+	start := func(incarnation string, follows ...string) Result {
+		t.Helper()
+		return do(t, m, &RegisterBroker{
+			Node: 2, Endpoints: []Endpoint{{Host: "h", Port: 1}}, Incarnation: incarnation, ClusterID: "c", DirectoryID: "dir-2", Follows: follows,
+		})
+	}
+	for _, row := range []struct {
+		name, incarnation string
+		follows           []string
+		want              protocol.Code
+	}{
+		{"nothing is said", "a", nil, 0},
+		{"the next", "b", []string{"a", "b"}, 0},
+		{"the same again", "b", []string{"b"}, 0},
+		{"one that was not registered between", "d", []string{"a", "b", "c", "d"}, 0},
+		{"a copy from before d", "e", []string{"a", "b", "c", "e"}, protocol.InvalidRegistration},
+		{"and again", "f", []string{"a", "b", "c", "e", "f"}, protocol.InvalidRegistration},
+		{"the right one", "g", []string{"d", "g"}, 0},
+	} {
+		if got := codeOf(start(row.incarnation, row.follows...)); got != row.want {
+			t.Errorf("%s: %v, want %v", row.name, got, row.want)
+		}
+	}
+	fence(t, m, 2)
+	r := mustDo(t, m, &JoinNode{DirectoryID: "new disk", Node: 2, RaftAddress: "host:2"})
+	mustDo(t, m, &RegisterBroker{
+		Node: 2, Endpoints: []Endpoint{{Host: "h", Port: 1}}, Incarnation: "x", ClusterID: "c", DirectoryID: "new disk", MetadataReplica: r.MetadataReplica, Follows: []string{"x"},
+	})
+}
+
+func TestJoinNode_ReplacesALostMetadataReplica(t *testing.T) {
+	m := withNodes(t, 1, 2, 3)
+	mustDo(t, m, create("t", 1, []int32{1, 2, 3}))
+	mustDo(t, m, &RegisterBroker{Node: 2, Endpoints: []Endpoint{{Host: "h", Port: 1}}, Incarnation: "a", DirectoryID: "dir-2", MetadataReplica: 2})
+	for range 2 { // an answer that was lost is asked for again
+		r := mustDo(t, m, &JoinNode{DirectoryID: "dir-2", Node: 2, RaftAddress: "host:2", Replaces: 2})
+		if r.MetadataReplica != FirstJoinedReplica || r.Node != 2 {
+			t.Fatalf("%+v", r)
+		}
+	}
+	if m.Image().RetiredMetadataReplicas()[2] != 2 || show(part(t, m)) != "1/1v 2/2v 3/3v" {
+		t.Errorf("retired %v, partition %s", m.Image().RetiredMetadataReplicas(), show(part(t, m)))
+	}
+}

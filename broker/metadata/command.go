@@ -47,7 +47,7 @@ const (
 func newCommand(kind string) (c Command, version int) {
 	switch kind {
 	case kindRegisterBroker:
-		return &RegisterBroker{}, 2
+		return &RegisterBroker{}, 3
 	case kindCreateTopics:
 		return &CreateTopics{}, 1
 	case kindDeleteTopics:
@@ -59,7 +59,7 @@ func newCommand(kind string) (c Command, version int) {
 	case kindAllocateProducerIDs:
 		return &AllocateProducerIDs{}, 1
 	case kindJoinNode:
-		return &JoinNode{}, 1
+		return &JoinNode{}, 2
 	case kindFenceBrokers:
 		return &FenceBrokers{}, 1
 	case kindUnfenceBroker:

@@ -15,6 +15,9 @@ type RegisterBroker struct {
 	RaftAddress     string    `json:"raft_address,omitempty"`
 	DirectoryID     string    `json:"directory_id,omitempty"`
 	MetadataReplica ReplicaID `json:"metadata_replica,omitempty"`
+	// Follows is new in version 3. They are the incarnations of the directory before this one, as far as it remembers; empty: it does not say. Where the
+	// last one that was registered is not among them the directory is a copy from before that start: INVALID_REGISTRATION.
+	Follows []string `json:"follows,omitempty"`
 }
 
 // JoinNode takes a node into the cluster: it gets its node id and the id of its metadata replica
@@ -32,6 +35,9 @@ type JoinNode struct {
 	Node        int32  `json:"node"`
 	RaftAddress string `json:"raft_address"`
 	Rack        string `json:"rack,omitempty"`
+	// Replaces, new in version 2, is the metadata replica that a known directory has lost, 0 for none: it is retired, and the node
+	// gets another.
+	Replaces ReplicaID `json:"replaces,omitempty"`
 }
 
 // BrokerEpoch names one registration of a broker.

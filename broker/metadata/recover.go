@@ -40,6 +40,7 @@ func recovered(index uint64, c *RecoverCluster) (*Image, Result, error) {
 	for node, b := range i.brokers {
 		copied := *b
 		copied.MetadataReplica, copied.Fenced = 0, true // until it is heard
+		copied.Incarnation = ""                         // there may have been later starts
 		if node == c.Node {
 			copied.MetadataReplica, copied.Fenced = c.Replica, b.Fenced
 		}

@@ -74,6 +74,7 @@ func (n *node) bootstrap(ctx context.Context) error {
 		State: n.state, Transport: n.transport, Address: n.raftAddress, Rack: n.config.Rack, Resolve: raftAddresses, SessionTimeout: n.config.SessionTimeout,
 		Say: func(line string) { fmt.Fprintln(n.err, line) },
 	}
+	n.joiner = b
 	if err := b.Run(ctx); err != nil {
 		return err //nolint:wrapcheck // says all
 	}
@@ -85,7 +86,15 @@ func (n *node) bootstrap(ctx context.Context) error {
 	}
 	if old {
 		m := &bootstrap.Member{State: n.state, Transport: n.transport, Address: n.raftAddress, Logger: n.logger}
-		return m.CheckOthers(ctx) //nolint:wrapcheck // says all
+		if err := m.CheckOthers(ctx); err != nil {
+			return err //nolint:wrapcheck // says all
+		}
+	}
+	if err := n.state.Begin(); err != nil {
+		return err //nolint:wrapcheck // says operation and path
+	}
+	if old {
+		return nil
 	}
 	if len(n.config.JoinAddresses()) > 0 {
 		fmt.Fprintf(n.err, "joined cluster %s as node %d. Next: broker topic alter --replicas 3 --all  gives the topics that exist more replicas\n", id.ClusterID, id.NodeID)

@@ -39,6 +39,7 @@ type node struct {
 	// transport reaches the other brokers, which reach this one at raftAddress; empty: they cannot.
 	transport   *transport.Transport
 	raftAddress string
+	joiner      *bootstrap.Bootstrap
 	broker      *broker.Broker
 	// metrics are the broker's and its host's, for /metrics.
 	metrics *prometheus.Registry
@@ -71,6 +72,14 @@ func (n *node) run(ctx context.Context) error {
 func (n *node) live(ctx context.Context) error {
 	machine := metadata.NewMachine()
 	h, err := n.open(ctx, machine)
+	if errors.Is(err, dledger.ErrMetadataDamaged) {
+		n.logger.Error("the cluster metadata here is damaged: this node asks the others for another replica of it", "error", err)
+		if failed := n.rejoin(ctx); failed != nil {
+			return errors.Join(err, failed)
+		}
+		machine, n.metrics = metadata.NewMachine(), prometheus.NewRegistry()
+		h, err = n.open(ctx, machine)
+	}
 	if err != nil {
 		return err
 	}
@@ -83,6 +92,17 @@ func (n *node) live(ctx context.Context) error {
 	stop()
 	<-done
 	return errors.Join(err, h.Close())
+}
+
+// rejoin has the cluster give this node another replica of the metadata.
+func (n *node) rejoin(ctx context.Context) error {
+	if err := n.joiner.Rejoin(ctx); err != nil {
+		return err //nolint:wrapcheck // says all
+	}
+	for node, address := range n.state.Addresses() {
+		n.transport.SetAddress(node, address)
+	}
+	return dledger.ForgetMetadata(n.dir) //nolint:wrapcheck // says operation and path
 }
 
 func (n *node) checkPorts() error {
@@ -133,7 +153,9 @@ func (n *node) serve(ctx context.Context, h *dledger.Host, machine *metadata.Mac
 	id := n.state.Identity()
 	settings.ClusterID = id.ClusterID
 	var err error
+	incarnation, starts := n.state.Incarnation()
 	n.broker, err = broker.New(broker.Options{
+		Incarnation: incarnation, Follows: starts,
 		NodeID: id.NodeID, Listeners: listenersOf(n.config), Host: broker.DLedger(h), Metadata: machine, Config: settings,
 		Transport: n.transport, RaftAddress: n.raftAddress, DirectoryID: id.DirectoryID, MetadataReplica: func() uint64 { return n.state.Identity().MetadataReplica },
 		Live: map[string]func(string){

@@ -70,6 +70,7 @@ type rig struct {
 	ids    int
 	// check makes every step compare the state with a replay of the records.
 	check bool
+	queue []func()
 }
 
 func newRig(t *testing.T, change ...func(*Config)) *rig {

@@ -54,6 +54,8 @@ func (c *Coordinator) checkConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatReq
 		return invalid("RackId can't be empty.")
 	case req.MemberID == "" && (req.Version >= 1 || req.MemberEpoch != epochJoin):
 		return invalid("MemberId can't be empty.")
+	case len(req.Group) > maxKeyString || len(req.MemberID) > maxKeyString || len(instanceOf(req.SubscribedTopicRegex)) > maxKeyString:
+		return invalid("GroupId, MemberId or SubscribedTopicRegex is too long.")
 	case req.MemberEpoch < epochStaticLeave:
 		return invalid("MemberEpoch is invalid.")
 	case req.MemberEpoch == epochStaticLeave && req.InstanceID == nil:

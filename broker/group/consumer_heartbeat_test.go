@@ -2,6 +2,7 @@ package group
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +79,7 @@ func TestConsumer_RequestsThatAreRefused(t *testing.T) {
 		want protocol.Code
 	}{
 		{"no group", newBeat("", "a", 1), protocol.InvalidRequest},
+		{"a group id that no record can hold", newBeat(strings.Repeat("g", 1<<15), "a", 0, names("orders")), protocol.InvalidRequest},
 		{"no member id", newBeat("g", "", 0, names("orders")), protocol.InvalidRequest},
 		{"an empty instance id", newBeat("g", "a", 1, static("")), protocol.InvalidRequest},
 		{"an unknown negative epoch", newBeat("g", "a", -3), protocol.InvalidRequest},

@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/stelemq/stele/broker/group/assignor"
@@ -17,6 +18,9 @@ const (
 	keyCurrentMember     = 8  // ConsumerGroupCurrentMemberAssignment: what it has, and its epoch
 	keyRegex             = 16 // ConsumerGroupRegularExpression: the topics that a regular expression matches
 )
+
+// maxKeyString is the longest string that a key can hold, in bytes.
+const maxKeyString = math.MaxInt16
 
 // consumerKey is the key of a record: a group, for some a member, for keyRegex an expression.
 type consumerKey struct {

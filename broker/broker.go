@@ -122,8 +122,13 @@ type Broker struct {
 
 	ready   chan struct{}
 	drained chan struct{} // closed when shutting down: what waits gives its answer
-	server  atomic.Pointer[server]
-	http    atomic.Pointer[httpServer]
+	// ending ends a moment after drained was closed: changes of the metadata that nobody has decided by then, for want of
+	// a majority, are given up.
+	ending    context.Context //nolint:containedctx // see above
+	endingNow context.CancelFunc
+	proposing atomic.Int64
+	server    atomic.Pointer[server]
+	http      atomic.Pointer[httpServer]
 
 	started atomic.Bool
 	stop    context.CancelCauseFunc
@@ -161,6 +166,7 @@ func New(o Options) (*Broker, error) {
 	for i := range o.Config.Settings {
 		b.settings[o.Config.Settings[i].Name] = &o.Config.Settings[i]
 	}
+	b.ending, b.endingNow = context.WithCancel(context.Background())
 	b.running, b.stop = context.WithCancelCause(context.Background())
 	if b.incarnation = o.Incarnation; b.incarnation == "" {
 		b.incarnation = newTopicID().String()
@@ -254,6 +260,8 @@ func (b *Broker) Run(ctx context.Context) error {
 		done()
 	}
 	close(b.drained)
+	giveUp := time.AfterFunc(drainProposals, b.endingNow)
+	defer giveUp.Stop()
 	s.shutdown(b.opts.Config.ShutdownTimeout)
 	stopBackground()
 	wg.Wait()
@@ -264,6 +272,9 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	return cause
 }
+
+// drainProposals is how long a stopping broker waits for changes of the metadata that clients have asked for.
+const drainProposals = time.Second
 
 // registerWait is how long the first connections wait for the broker's registration.
 const registerWait = 2 * time.Second

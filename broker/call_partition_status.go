@@ -29,6 +29,8 @@ type replicaStatus struct {
 	First       dledger.Index `json:"first_index"`
 	Last        dledger.Index `json:"last_index"`
 	Commit      dledger.Index `json:"commit_index"`
+	// Applied is the index up to which the high watermark shows what is committed.
+	Applied     dledger.Index `json:"applied_index"`
 	Quarantined bool          `json:"quarantined,omitempty"`
 	// LastContactMillis is how long ago it heard its leader, 0 on the leader.
 	LastContactMillis int64         `json:"last_contact_ms"`
@@ -59,7 +61,7 @@ func (b *Broker) hearPartitionStatus(_ context.Context, _ int32, q *partitionSta
 	}
 	st, o := log.Status(), log.Offsets()
 	return statusAnswer{replicaStatus: replicaStatus{
-		Node: b.opts.NodeID, Replica: st.Replica, Role: fmt.Sprint(st.Role), Leader: st.Leader, Term: st.Term, First: st.Base + 1, Last: st.Last, Commit: st.Commit,
+		Node: b.opts.NodeID, Replica: st.Replica, Role: fmt.Sprint(st.Role), Leader: st.Leader, Term: st.Term, First: st.Base + 1, Last: st.Last, Commit: st.Commit, Applied: st.Applied,
 		Quarantined: st.Quarantined, LastContactMillis: st.LastContact.Milliseconds(),
 		LogStart: o.LogStart, HighWatermark: o.HighWatermark, LogEnd: o.LogEnd, SizeBytes: log.Size(),
 	}, Lags: log.Lags()}, nil

@@ -21,6 +21,11 @@ func (b *Broker) propose(ctx context.Context, c metadata.Command) (metadata.Resu
 	if err != nil {
 		return metadata.Result{}, err
 	}
+	b.proposing.Add(1)
+	defer b.proposing.Add(-1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(b.ending, cancel)()
 	raw, err := b.opts.Host.Propose(ctx, command)
 	if err != nil {
 		return metadata.Result{}, fmt.Errorf("propose: %w", err)
@@ -34,6 +39,9 @@ func (b *Broker) propose(ctx context.Context, c metadata.Command) (metadata.Resu
 	}
 	return r, nil
 }
+
+// Proposing is how many changes of the metadata this broker waits for.
+func (b *Broker) Proposing() int { return int(b.proposing.Load()) }
 
 // refusal turns the error of propose into a code and words for the client.
 func refusal(err error) (protocol.Code, *string) {

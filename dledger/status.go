@@ -24,8 +24,8 @@ type RaftStatus struct {
 	Leader  int32 // node id, -1 = unknown
 	Term    Term
 	// Base is the index before the first entry that Raft can reach, Last of the newest, Commit of the newest known to be
-	// committed.
-	Base, Last, Commit Index
+	// committed, Applied of the newest that the high watermark shows.
+	Base, Last, Commit, Applied Index
 	Quarantined        bool
 	// LastContact is how long ago the leader was heard; on the leader 0.
 	LastContact time.Duration
@@ -50,7 +50,7 @@ func (p *Partition) Status() RaftStatus {
 	s := p.shard
 	s.mu.RLock()
 	st := RaftStatus{
-		Replica: s.key.replica, Term: s.hard.Term, Base: s.first - 1, Last: s.last, Commit: s.committedTo,
+		Replica: s.key.replica, Term: s.hard.Term, Base: s.first - 1, Last: s.last, Commit: max(s.committedTo, Index(s.hard.Commit)), Applied: s.committedTo,
 		Leader: p.raftNode.Load(), Quarantined: p.quarantined.Load(),
 	}
 	s.mu.RUnlock()

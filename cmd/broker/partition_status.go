@@ -50,6 +50,7 @@ type replicaReport struct {
 	First         uint64 `json:"first_index"`
 	Last          uint64 `json:"last_index"`
 	Commit        uint64 `json:"commit_index"`
+	Applied       uint64 `json:"applied_index"`
 	Quarantined   bool   `json:"quarantined,omitempty"`
 	LastContact   int64  `json:"last_contact_ms"`
 	LogStart      int64  `json:"log_start_offset"`
@@ -59,6 +60,9 @@ type replicaReport struct {
 	Lag           *int64 `json:"lag"`
 	Error         string `json:"error,omitempty"`
 }
+
+// snapshot is the index before the first entry that Raft still has: who lacks it gets files instead.
+func (r *replicaReport) snapshot() uint64 { return max(r.First, 1) - 1 }
 
 func partitionPath(topic string, partition int32) string {
 	return fmt.Sprintf("/admin/v1/partitions/%s/%d", url.PathEscape(topic), partition)
@@ -99,7 +103,8 @@ func newPartitionStatus(s streams) *cobra.Command {
 	l := &localAdmin{streams: s}
 	cmd := &cobra.Command{
 		Use: "status TOPIC/PARTITION", Short: "Show how each replica of a partition stands, in Raft's terms", Args: cobra.ExactArgs(1),
-		Long: `TERM, LAST and COMMIT are of the Raft log, which also has entries without records; LAG, LOG-END and HIGH-WATERMARK are
+		Long: `TERM, LAST, COMMIT, APPLIED and SNAPSHOT are of the Raft log, which also has entries without records: the newest entry, the
+newest that is committed, the newest that readers see, and the one before the oldest that is still there. LAG, LOG-END and HIGH-WATERMARK are
 offsets. LAST-CONTACT is how long ago the replica heard its leader. It asks a broker on the same machine.`,
 		Example: "  broker partition status logs/0\n  broker partition status logs/0 -o json --http 10.0.0.1:8080",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -130,12 +135,12 @@ func statusAnswer(p *partitionReport) answer {
 	if len(p.Target) > 0 {
 		summary.rows = append(summary.rows, []string{"MOVING-TO", ids(p.Target)})
 	}
-	table := section{header: []string{"NODE", "ROLE", "TERM", "LAST", "COMMIT", "LAG", "LAST-CONTACT", "LOG-END", "HIGH-WATERMARK", "STATE"}}
+	table := section{header: []string{"NODE", "ROLE", "TERM", "LAST", "COMMIT", "APPLIED", "SNAPSHOT", "LAG", "LAST-CONTACT", "LOG-END", "HIGH-WATERMARK", "STATE"}}
 	failures := section{}
 	for i := range p.Replicas {
 		r := &p.Replicas[i]
 		if r.Error != "" {
-			table.rows = append(table.rows, []string{fmt.Sprint(r.Node), "", "", "", "", "", "", "", "", r.State})
+			table.rows = append(table.rows, []string{fmt.Sprint(r.Node), "", "", "", "", "", "", "", "", "", "", r.State})
 			failures.rows = append(failures.rows, []string{"NODE " + fmt.Sprint(r.Node), r.Error})
 			continue
 		}
@@ -148,7 +153,7 @@ func statusAnswer(p *partitionReport) answer {
 			lag = fmt.Sprint(*r.Lag)
 		}
 		table.rows = append(table.rows, []string{
-			fmt.Sprint(r.Node), r.Role, fmt.Sprint(r.Term), fmt.Sprint(r.Last), fmt.Sprint(r.Commit), lag, fmt.Sprintf("%dms", r.LastContact),
+			fmt.Sprint(r.Node), r.Role, fmt.Sprint(r.Term), fmt.Sprint(r.Last), fmt.Sprint(r.Commit), fmt.Sprint(r.Applied), fmt.Sprint(r.snapshot()), lag, fmt.Sprintf("%dms", r.LastContact),
 			orDash(r.LogEnd), orDash(r.HighWatermark), state,
 		})
 	}

@@ -143,7 +143,7 @@ func (b *Broker) adminNodes(w http.ResponseWriter, _ *http.Request) {
 	for _, br := range image.Brokers() {
 		out = append(out, reports[br.Node])
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"nodes": out})
+	writeJSON(w, http.StatusOK, map[string]any{"nodes": out, "self": b.opts.NodeID})
 }
 
 func (b *Broker) adminNode(w http.ResponseWriter, r *http.Request) {

@@ -98,10 +98,10 @@ func (v *clusterView) health() *clusterHealth {
 		down[n.ID] = true
 		h.Reasons = append(h.Reasons, n.trouble())
 	}
-	if v.controller < 0 {
+	if v.controller < 0 || v.alone {
 		h.Reasons = append(h.Reasons, reason{
 			"no_controller", "the cluster has no controller: topics cannot be created or changed",
-			"Start brokers until a majority of those that vote on the metadata runs.",
+			"Start brokers until a majority of those that vote on the metadata runs. If others say that there is a controller, the broker that was asked is cut off, or was taken out of the cluster.",
 		})
 	}
 	if r, ok := v.voteless(h); ok {

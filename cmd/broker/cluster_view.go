@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stelemq/stele/client"
+	"github.com/stelemq/stele/protocol"
 )
 
 // clusterView is a cluster as commands judge it.
@@ -20,6 +22,8 @@ type clusterView struct {
 	topics     []client.Topic
 	// quorum is who replicates the metadata, nil where nobody tells.
 	quorum *client.Quorum
+	// alone: the broker that was asked knows of no controller.
+	alone bool
 	// minISR is min.insync.replicas by topic, where it was asked for.
 	minISR map[string]int
 }
@@ -81,8 +85,12 @@ func view(ctx context.Context, c *client.Client, reach bool) (*clusterView, erro
 		return nil, err //nolint:wrapcheck // says all
 	}
 	v := &clusterView{id: cluster.ID, controller: cluster.ControllerID, topics: topics, minISR: map[string]int{}}
-	if v.quorum, err = c.Quorum(ctx); err != nil && ctx.Err() != nil {
+	v.quorum, err = c.Quorum(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil:
 		return nil, err //nolint:wrapcheck // says all
+	case errors.Is(err, protocol.NotLeaderOrFollower):
+		v.alone = true
 	}
 	var wg sync.WaitGroup
 	v.nodes = make([]nodeView, len(nodes))

@@ -78,13 +78,26 @@ func defaultHTTP() string {
 
 // call asks the first broker that answers; its answer is decoded into result.
 func (h *httpAPI) call(ctx context.Context, method, path string, result any) error {
+	return h.callUntil(ctx, method, path, result, func() bool { return true })
+}
+
+// callUntil asks one broker after the other until an answer is good; it is decoded into result. Where none is, the last one
+// stays.
+func (h *httpAPI) callUntil(ctx context.Context, method, path string, result any, good func() bool) error {
 	var last error
+	any := false
 	for address := range strings.SplitSeq(h.addresses, ",") {
 		answered, err := h.callOne(ctx, "http://"+dialable(strings.TrimSpace(address))+path, method, result)
-		if err == nil || answered {
+		if any = any || err == nil; err == nil && good() {
+			return nil
+		}
+		if err != nil && answered {
 			return err
 		}
 		last = errors.Join(last, err)
+	}
+	if any {
+		return nil
 	}
 	return fmt.Errorf("%w. Name a broker's http.listen with --http", last)
 }

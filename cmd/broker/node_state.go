@@ -78,9 +78,15 @@ func newNodeList(s streams) *cobra.Command {
 	return cmd
 }
 
-func (l *localAdmin) nodes(ctx context.Context) ([]nodeReport, error) {
-	var result struct{ Nodes []nodeReport }
-	err := l.call(ctx, http.MethodGet, "/admin/v1/nodes", &result)
+func (l *localAdmin) nodes(ctx context.Context) ([]nodeReport, error) { return l.nodesBeside(ctx, -1) }
+
+// nodesBeside asks another broker than one, if it can: a node that has left the cluster does not hear of it.
+func (l *localAdmin) nodesBeside(ctx context.Context, node int32) ([]nodeReport, error) {
+	var result struct {
+		Nodes []nodeReport
+		Self  *int32
+	}
+	err := l.callUntil(ctx, http.MethodGet, "/admin/v1/nodes", &result, func() bool { return result.Self == nil || *result.Self != node })
 	return result.Nodes, err
 }
 
@@ -138,7 +144,7 @@ func (l *localAdmin) await(ctx context.Context, node int32, c *nodeStateCommand,
 	deadline, said := time.Now().Add(wait), ""
 	for {
 		bounded, cancel := context.WithTimeout(ctx, l.timeout)
-		nodes, err := l.nodes(bounded)
+		nodes, err := l.nodesBeside(bounded, node)
 		cancel()
 		if ctx.Err() != nil {
 			fmt.Fprintln(l.err, "interrupted: it goes on by itself")

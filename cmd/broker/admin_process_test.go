@@ -12,7 +12,7 @@ import (
 const quickSession = "broker.session.timeout.ms=1500"
 
 // foundQuick is found with a short session timeout and HTTP, whose addresses it returns.
-func foundQuick(t *testing.T, n int) (all []*machine, http []string) {
+func foundQuick(t *testing.T, n int) (all []*clusterNode, http []string) {
 	t.Helper()
 	all = machines(t, n)
 	for _, m := range all {
@@ -40,7 +40,7 @@ func done(t *testing.T, args ...string) string {
 }
 
 // eventuallyHealthy waits until a cluster is well.
-func eventuallyHealthy(t *testing.T, asked *machine) {
+func eventuallyHealthy(t *testing.T, asked *clusterNode) {
 	t.Helper()
 	var last result
 	await(t, func() string { return fmt.Sprintf("%+v\n%s", last, asked.errs) }, func() bool {
@@ -50,7 +50,7 @@ func eventuallyHealthy(t *testing.T, asked *machine) {
 }
 
 // replicasOfPartition reads the node ids from `broker partition list`.
-func replicasOfPartition(t *testing.T, asked *machine, topic string) []int {
+func replicasOfPartition(t *testing.T, asked *clusterNode, topic string) []int {
 	t.Helper()
 	fields := strings.Fields(done(t, "partition", "list", topic, "-b", asked.kafka, "--no-headers"))
 	if len(fields) < 6 {
@@ -73,7 +73,7 @@ func TestAdmin_RecoverAPartition(t *testing.T) {
 	done(t, "topic", "create", "rec", "-r", "3", "-b", all[0].kafka)
 	replicas := replicasOfPartition(t, all[0], "rec")
 	survivor := all[replicas[0]-1]
-	var asked *machine
+	var asked *clusterNode
 	for i, m := range all {
 		if !slices.Contains(replicas, i+1) {
 			asked = m
@@ -154,12 +154,12 @@ func TestAdmin_DecommissionUntilThreeAreLeft(t *testing.T) {
 	}
 }
 
-func someMachine(all []*machine) *machine {
-	return all[slices.IndexFunc(all, func(m *machine) bool { return m != nil })]
+func someMachine(all []*clusterNode) *clusterNode {
+	return all[slices.IndexFunc(all, func(m *clusterNode) bool { return m != nil })]
 }
 
 // roleOf is a node's line of `broker cluster info`.
-func roleOf(t *testing.T, asked *machine, id int) string {
+func roleOf(t *testing.T, asked *clusterNode, id int) string {
 	t.Helper()
 	for line := range strings.Lines(done(t, "cluster", "info", "-b", asked.kafka, "--no-headers")) {
 		if strings.HasPrefix(line, strconv.Itoa(id)+" ") {

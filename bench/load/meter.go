@@ -11,7 +11,7 @@ import (
 // Latencies between these bounds are kept with three digits; what lies outside counts as the bound.
 const (
 	shortest = time.Microsecond
-	longest = 10 * time.Minute
+	longest  = 10 * time.Minute
 )
 
 // Meter counts what a run does. Workers write to it and anybody may look at it meanwhile. The zero value is not ready.

@@ -69,7 +69,10 @@ func (t *Target) awaitLeaders(ctx context.Context, c *client.Client, partitions 
 			}
 		}
 		if led == partitions {
-			return nil
+			// Metadata may name a leader before it knows of it: ask each of them.
+			if _, err = c.Offsets(ctx, t.Topic, client.End()); err == nil {
+				return nil
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -87,6 +87,8 @@ func (b *Broker) buildAPIs() {
 		int16(kmsg.DeleteGroups):               serve((*call).deleteGroups),
 		int16(kmsg.ListGroups):                 serve((*call).listGroups),
 		int16(kmsg.DescribeGroups):             serve((*call).describeGroups),
+		int16(kmsg.ConsumerGroupHeartbeat):     serve((*call).consumerGroupHeartbeat),
+		int16(kmsg.ConsumerGroupDescribe):      serve((*call).consumerGroupDescribe),
 		int16(kmsg.DescribeQuorum):             serve((*call).describeQuorum),
 	}
 	b.apis = map[int16]*api{}

@@ -87,4 +87,10 @@ const (
 	ReasonSession  = "session"  // a member's session has ended
 	ReasonSync     = "sync"     // members have not asked for their assignments in time
 	ReasonSize     = "size"     // the group is larger than group.max.size
+
+	// Of the consumer protocol alone.
+	ReasonTopics   = "topics"   // topics that members subscribe to have come, gone or grown
+	ReasonRevoke   = "revoke"   // a member has not given up its partitions in time
+	ReasonRejoin   = "rejoin"   // a member of the classic protocol has not joined again in time
+	ReasonProtocol = "protocol" // the group has changed between the classic and the consumer protocol
 )

@@ -64,7 +64,7 @@ func (c *Coordinator) joinConsumer(now time.Time, r *Request, req *kmsg.JoinGrou
 		return
 	}
 	c.armConsumerSession(g, after, now)
-	c.fenceAfter(timerSync, g, after.id, now.Add(time.Duration(after.rebalanceTimeoutMillis)*time.Millisecond), "a member has not synced in time", nil)
+	c.fenceAfter(timerSync, g, after.id, now.Add(time.Duration(after.rebalanceTimeoutMillis)*time.Millisecond), ReasonSync, nil)
 }
 
 // checkClassicJoin checks what can be before the member is looked for, and reads its subscription.
@@ -149,7 +149,7 @@ func (c *Coordinator) heartbeatClassicInConsumer(now time.Time, r *Request, req 
 	k, _ := g.body.(*consumerGroup)
 	m, code := k.findClassic(req.MemberID, instanceOf(req.InstanceID), req.Generation)
 	if code == protocol.None {
-		c.refreshSubscription(now, g, k, false)
+		c.refreshSubscription(now, g, k, "")
 		c.refreshTarget(now, g, k)
 		c.armConsumerSession(g, m, now)
 		if m.epoch < k.targetEpoch || m.state == memberUnrevoked || m.state == memberUnreleased && !k.awaitsOthers(m) {
@@ -185,7 +185,7 @@ func (c *Coordinator) leaveConsumer(now time.Time, r *Request, req *kmsg.LeaveGr
 		resp.Members = append(resp.Members, kmsg.LeaveGroupResponseMember{MemberID: id, InstanceID: members[i].InstanceID, ErrorCode: int16(code)})
 	}
 	if len(gone) > 0 {
-		c.removeConsumers(now, g, k, gone, "members have left")
+		c.removeConsumers(now, g, k, gone, ReasonLeft)
 	}
 	if req.Version < 3 {
 		resp.ErrorCode, resp.Members = resp.Members[0].ErrorCode, nil
@@ -222,7 +222,7 @@ func (k *consumerGroup) awaitsOthers(m *consumerMember) bool {
 // awaitJoin starts the time in which a member that was told to has to join again, unless it runs.
 func (c *Coordinator) awaitJoin(now time.Time, g *group, m *consumerMember) {
 	if !c.timers.has(timerKey{timerJoin, g.id, m.id}) {
-		c.fenceAfter(timerJoin, g, m.id, now.Add(time.Duration(m.rebalanceTimeoutMillis)*time.Millisecond), "a member has not joined again in time", nil)
+		c.fenceAfter(timerJoin, g, m.id, now.Add(time.Duration(m.rebalanceTimeoutMillis)*time.Millisecond), ReasonRejoin, nil)
 	}
 }
 

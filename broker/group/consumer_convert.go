@@ -58,7 +58,7 @@ func (c *Coordinator) upgrade(now time.Time, g *group) (*consumerGroup, *refusal
 		c.writeMember(g, k, m)
 	}
 	k.hash = subscriptionHash(c.subscribedTopics(k))
-	c.writeEpoch(now, g, k, k.epoch, "the group has become a consumer group")
+	c.writeEpoch(now, g, k, k.epoch, ReasonProtocol)
 	for _, m := range members {
 		c.writeTarget(g, k, m.id, m.assigned.assignment())
 	}
@@ -162,7 +162,7 @@ func (c *Coordinator) downgrade(now time.Time, g *group, k *consumerGroup, gone,
 		c.armSession(g, m.id, now.Add(m.sessionTimeout))
 	}
 	if !settled {
-		c.prepare(now, g, body, "the group has become a classic group")
+		c.prepare(now, g, body, ReasonProtocol)
 	}
 }
 

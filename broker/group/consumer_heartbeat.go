@@ -214,14 +214,20 @@ func (m *consumerMember) updateFrom(req *kmsg.ConsumerGroupHeartbeatRequest) {
 // where it is due.
 func (c *Coordinator) updateMember(now time.Time, g *group, k *consumerGroup, before, m *consumerMember) {
 	_, known := k.members[m.id]
-	changed := !known || !sameSubscription(before, m)
+	reason := ""
+	switch {
+	case !known:
+		reason = ReasonJoined
+	case !sameSubscription(before, m):
+		reason = ReasonChanged
+	}
 	if !known || !before.sameMetadata(m) {
 		c.writeMember(g, k, m)
 	}
-	if changed {
+	if reason != "" {
 		c.dropRegexes(g, k)
 	}
-	c.refreshSubscription(now, g, k, changed)
+	c.refreshSubscription(now, g, k, reason)
 	c.refreshTarget(now, g, k)
 }
 

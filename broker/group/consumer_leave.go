@@ -35,7 +35,7 @@ func (c *Coordinator) consumerLeave(now time.Time, req *kmsg.ConsumerGroupHeartb
 		c.timers.cancel(timerKey{timerRebalance, g.id, m.id})
 		return nil
 	}
-	c.removeConsumers(now, g, k, []*consumerMember{m}, "a member has left")
+	c.removeConsumers(now, g, k, []*consumerMember{m}, ReasonLeft)
 	return nil
 }
 
@@ -63,13 +63,13 @@ func (c *Coordinator) armConsumerSession(g *group, m *consumerMember, now time.T
 	if m.classic != nil {
 		session = time.Duration(m.classic.sessionTimeoutMillis) * time.Millisecond
 	}
-	c.fenceAfter(timerSession, g, m.id, now.Add(session), "a member's session has ended", nil)
+	c.fenceAfter(timerSession, g, m.id, now.Add(session), ReasonSession, nil)
 }
 
 // armRevocation starts the time in which a member has to give up what it was told to.
 func (c *Coordinator) armRevocation(g *group, m *consumerMember, now time.Time) {
 	epoch := m.epoch
-	c.fenceAfter(timerRebalance, g, m.id, now.Add(time.Duration(m.rebalanceTimeoutMillis)*time.Millisecond), "a member has not given up its partitions in time",
+	c.fenceAfter(timerRebalance, g, m.id, now.Add(time.Duration(m.rebalanceTimeoutMillis)*time.Millisecond), ReasonRevoke,
 		func(m *consumerMember) bool { return m.epoch == epoch && m.state == memberUnrevoked })
 }
 

@@ -95,24 +95,22 @@ func subscriptionHash(topics []Topic) uint64 {
 	return h.Sum64()
 }
 
-// refreshSubscription bumps the group epoch where members have changed what they subscribe to (changed) or the topics
-// that they subscribe to have changed.
-func (c *Coordinator) refreshSubscription(now time.Time, g *group, k *consumerGroup, changed bool) {
+// refreshSubscription bumps the group epoch where there is a reason to, a member's or that the topics that they subscribe
+// to have changed.
+func (c *Coordinator) refreshSubscription(now time.Time, g *group, k *consumerGroup, reason string) {
 	c.refreshRegexes(now, g, k)
 	version := c.cfg.Topics.Version()
-	if !changed && k.seen == version {
+	if reason == "" && k.seen == version {
 		return
 	}
 	k.seen = version
-	reason := "members have changed"
 	if hash := subscriptionHash(c.subscribedTopics(k)); hash != k.hash {
 		k.hash = hash
-		if !changed {
-			reason = "topics have changed"
+		if reason == "" {
+			reason = ReasonTopics
 		}
-		changed = true
 	}
-	if changed {
+	if reason != "" {
 		c.writeEpoch(now, g, k, k.epoch+1, reason)
 	}
 }

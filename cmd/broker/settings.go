@@ -6,6 +6,7 @@ import (
 
 	"github.com/stelemq/stele/broker"
 	"github.com/stelemq/stele/broker/controller"
+	"github.com/stelemq/stele/broker/group"
 	"github.com/stelemq/stele/internal/config"
 )
 
@@ -62,6 +63,9 @@ func groupSettings(b *broker.Config, c *config.Config) {
 	b.Groups.MaxSize = c.GroupMaxSize
 	b.Groups.MaxMetadataBytes = int(c.OffsetMetadataMax)
 	b.Groups.OffsetsRetention, b.Groups.RetentionCheck = c.OffsetsRetention, c.OffsetsCheck
+	k := &b.Groups.Consumer
+	k.SessionTimeout, k.HeartbeatInterval, k.MaxSize = c.ConsumerSession, c.ConsumerBeat, c.ConsumerMaxSize
+	k.Assignors, k.Migration, k.AssignmentInterval = c.ConsumerAssignors, group.MigrationPolicy(c.ConsumerMigration), c.ConsumerInterval
 	b.OffsetsTopic = broker.InternalTopic{
 		Partitions: c.OffsetsPartitions, ReplicationFactor: c.OffsetsReplication, SegmentBytes: int64(c.OffsetsSegmentBytes),
 	}

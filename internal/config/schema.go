@@ -99,6 +99,16 @@ type Settings struct {
 	GroupSessionMin     time.Duration `key:"group.min.session.timeout.ms" default:"6s" unit:"ms" min:"1ms" status:"K" doc:"The shortest session timeout that a member may ask for."`
 	GroupSessionMax     time.Duration `key:"group.max.session.timeout.ms" default:"30m" unit:"ms" min:"1ms" status:"K" doc:"The longest session timeout that a member may ask for."`
 	GroupMaxSize        int           `key:"group.max.size" default:"2147483647" min:"1" max:"2147483647" status:"K" doc:"Members that a group may have."`
+	ConsumerSession     time.Duration `key:"group.consumer.session.timeout.ms" default:"45s" unit:"ms" min:"1ms" status:"K" doc:"After how long without a heartbeat a member of the consumer protocol (KIP-848) is out."`
+	ConsumerSessionMin  time.Duration `key:"group.consumer.min.session.timeout.ms" default:"45s" unit:"ms" min:"1ms" status:"K" doc:"The least that group.consumer.session.timeout.ms may be."`
+	ConsumerSessionMax  time.Duration `key:"group.consumer.max.session.timeout.ms" default:"60s" unit:"ms" min:"1ms" status:"K" doc:"The most that group.consumer.session.timeout.ms may be."`
+	ConsumerBeat        time.Duration `key:"group.consumer.heartbeat.interval.ms" default:"5s" dev:"1s" unit:"ms" min:"1ms" status:"K" doc:"How often members of the consumer protocol are told to send heartbeats. A rebalance takes a few of them."`
+	ConsumerBeatMin     time.Duration `key:"group.consumer.min.heartbeat.interval.ms" default:"5s" dev:"1s" unit:"ms" min:"1ms" status:"K" doc:"The least that group.consumer.heartbeat.interval.ms may be."`
+	ConsumerBeatMax     time.Duration `key:"group.consumer.max.heartbeat.interval.ms" default:"15s" unit:"ms" min:"1ms" status:"K" doc:"The most that group.consumer.heartbeat.interval.ms may be."`
+	ConsumerMaxSize     int           `key:"group.consumer.max.size" default:"2147483647" min:"1" max:"2147483647" status:"K" doc:"Members that a group of the consumer protocol may have."`
+	ConsumerAssignors   []string      `key:"group.consumer.assignors" default:"uniform,range" status:"K" doc:"How partitions are distributed over members of the consumer protocol: uniform (as evenly as possible, moving as little as possible), range (contiguous ranges, the same of every topic). The first is the default."`
+	ConsumerMigration   string        `key:"group.consumer.migration.policy" default:"bidirectional" enum:"bidirectional|upgrade|downgrade|disabled" status:"K" doc:"Whether groups with members may change their protocol: upgrade, from classic to consumer when the first such member joins; downgrade, when the last one leaves; both; or neither."`
+	ConsumerInterval    time.Duration `key:"group.consumer.assignment.interval.ms" default:"1s" unit:"ms" min:"0s" max:"15s" status:"K" doc:"The least time between two assignments of a group of the consumer protocol, so that members that come together are assigned together."`
 	OffsetsRetention    time.Duration `key:"offsets.retention.minutes" default:"7d" unit:"m" min:"1m" status:"K" doc:"How long a group's offsets are kept once it has no members."`
 	OffsetsCheck        time.Duration `key:"offsets.retention.check.interval.ms" default:"10m" unit:"ms" min:"1ms" status:"K" doc:"How often offsets are looked for that need not be kept any more."`
 	OffsetMetadataMax   Size          `key:"offset.metadata.max.bytes" default:"4096" min:"0" max:"1MiB" status:"K" doc:"The longest text that a consumer may add to a committed offset."`
@@ -147,7 +157,6 @@ type Settings struct {
 	_ ignored `key:"offsets.load.buffer.size" doc:"nothing is loaded: every replica follows its log"`
 	_ ignored `key:"offsets.topic.compression.codec" doc:"it is not compressed"`
 	_ ignored `key:"group.coordinator.*" doc:"each partition of __consumer_offsets has a coordinator of its own"`
-	_ ignored `key:"group.consumer.*" doc:"groups of this kind are not served yet"`
 	_ ignored `key:"group.share.*" doc:"groups of this kind are not served yet"`
 	_ ignored `key:"group.streams.*" doc:"groups of this kind are not served yet"`
 	_ ignored `key:"transaction.*" doc:"transactions are not served yet"`

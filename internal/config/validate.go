@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // validator gathers what is wrong with settings taken together. at tells where a key was set.
@@ -37,7 +38,33 @@ func validate(s *Settings, at func(string) string, dev bool) []Problem {
 		v.fail("message.max.bytes", "%s is above log.segment.bytes (%s): such a batch would fit no segment", s.MessageMaxBytes, s.SegmentBytes)
 	}
 	v.cleanup()
+	v.groups()
 	return v.problems
+}
+
+// groups holds the bounds of the consumer protocol's settings against each other.
+func (v *validator) groups() {
+	within := func(key string, value, least, most time.Duration, leastKey, mostKey string) {
+		if value < least || value > most {
+			v.fail(key, "is not between %s and %s", leastKey, mostKey)
+		}
+	}
+	within("group.consumer.session.timeout.ms", v.s.ConsumerSession, v.s.ConsumerSessionMin, v.s.ConsumerSessionMax,
+		"group.consumer.min.session.timeout.ms", "group.consumer.max.session.timeout.ms")
+	within("group.consumer.heartbeat.interval.ms", v.s.ConsumerBeat, v.s.ConsumerBeatMin, v.s.ConsumerBeatMax,
+		"group.consumer.min.heartbeat.interval.ms", "group.consumer.max.heartbeat.interval.ms")
+	if v.s.ConsumerBeat >= v.s.ConsumerSession {
+		v.fail("group.consumer.heartbeat.interval.ms", "is not below group.consumer.session.timeout.ms: every member would be taken for dead")
+	}
+	for i, name := range v.s.ConsumerAssignors {
+		if name != "uniform" && name != "range" || slices.Contains(v.s.ConsumerAssignors[:i], name) {
+			v.fail("group.consumer.assignors", "%q: want uniform, range, or both", strings.Join(v.s.ConsumerAssignors, ","))
+			break
+		}
+	}
+	if len(v.s.ConsumerAssignors) == 0 {
+		v.fail("group.consumer.assignors", "want uniform, range, or both")
+	}
 }
 
 // cleanup holds what is no plain number or word.

@@ -1,0 +1,40 @@
+package broker
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// ConsumerGroupHeartbeat: v0-v1, ConsumerGroupDescribe: v0-v1 (KIP-848)
+//
+// Behaviour: package group's. No heartbeat waits for other members. Each group is asked of its own coordinator; one that is
+// not here is answered with NOT_COORDINATOR.
+//
+// Version notes: heartbeat v1: subscriptions by regular expression, and member ids that clients make (KIP-1082); describe
+// v1: the protocol that each member speaks.
+
+func (k *call) consumerGroupHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest) kmsg.Response {
+	resp := k.coordinate(req.Group, req).wait()
+	if r, ok := resp.(*kmsg.ConsumerGroupHeartbeatResponse); ok {
+		k.note(r.ErrorCode)
+	}
+	return resp
+}
+
+func (k *call) consumerGroupDescribe(req *kmsg.ConsumerGroupDescribeRequest) kmsg.Response {
+	calls := make([]*groupCall, len(req.Groups))
+	for i, id := range req.Groups {
+		one := *req
+		one.Groups = []string{id}
+		calls[i] = k.coordinate(id, &one)
+	}
+	resp := kmsg.NewPtrConsumerGroupDescribeResponse()
+	for _, c := range calls {
+		if r, ok := c.wait().(*kmsg.ConsumerGroupDescribeResponse); ok {
+			for i := range r.Groups {
+				k.note(r.Groups[i].ErrorCode)
+			}
+			resp.Groups = append(resp.Groups, r.Groups...)
+		}
+	}
+	return resp
+}

@@ -46,8 +46,19 @@ func TestGotcha01_ApiVersionsInAllVersions(t *testing.T) {
 	for v := range int16(6) {
 		req := &kmsg.ApiVersionsRequest{Version: v, ClientSoftwareName: "franz-go", ClientSoftwareVersion: "1.2.3", NodeID: -1}
 		r := ask[*kmsg.ApiVersionsResponse](c, req)
-		if r.ErrorCode != 0 || len(r.ApiKeys) != len(b.apis) || len(r.SupportedFeatures)+len(r.FinalizedFeatures) != 0 {
+		if r.ErrorCode != 0 || len(r.ApiKeys) != len(b.apis) {
 			t.Fatalf("v%d: %+v", v, r)
+		}
+		// Features have their fields from v3 on; ranges from 0 are left out below v4 (KAFKA-17011).
+		supported, finalized := 0, 0
+		if v >= 3 {
+			finalized = 1
+		}
+		if v >= 4 {
+			supported = 1
+		}
+		if len(r.SupportedFeatures) != supported || len(r.FinalizedFeatures) != finalized || finalized > 0 && r.FinalizedFeaturesEpoch < 0 {
+			t.Fatalf("v%d: supported %v, finalized %v in epoch %d", v, r.SupportedFeatures, r.FinalizedFeatures, r.FinalizedFeaturesEpoch)
 		}
 	}
 }

@@ -16,7 +16,7 @@ const copyBatch = 2 << 10
 
 // Entry is what Append writes as one piece: it never spans two segments.
 type Entry struct {
-	// Batches are whole batches back to back. They are neither modified nor kept.
+	// Batches are whole batches back to back, whose own CRCs somebody has checked. They are neither modified nor kept.
 	Batches []byte
 	// Epoch is written to each batch as its partition leader epoch.
 	Epoch record.LeaderEpoch
@@ -197,7 +197,7 @@ func (l *Log) assemble(s *segment, entries []Entry, pos int64) (total int64) {
 		for rest := e.Batches; len(rest) > 0; {
 			n := int(batchLen(rest))
 			b := record.Batch(rest[:n])
-			e.CRC = record.StoredCRC(e.CRC, b, base, e.Epoch)
+			e.CRC = record.StoredCRCOfValid(e.CRC, b, base, e.Epoch)
 			var patch [record.PatchLen]byte
 			record.Patch(&patch, b, base, e.Epoch)
 			a.headers = append(a.headers, patch[:]...)

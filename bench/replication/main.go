@@ -20,6 +20,7 @@ type options struct {
 	duration, idle    time.Duration
 	durable           bool
 	kills             int
+	keepMiB           int64
 	restart           bool
 	dir               string
 	port              int
@@ -34,6 +35,7 @@ func main() {
 	flag.DurationVar(&o.duration, "duration", 3*time.Second, "load per size")
 	flag.DurationVar(&o.idle, "idle", 0, "measure rest instead, so long")
 	flag.BoolVar(&o.durable, "durable", false, "fsync before the answer")
+	flag.Int64Var(&o.keepMiB, "keep", 0, "MiB of records that a partition keeps about, for long loads; 0 = all")
 	flag.IntVar(&o.kills, "kills", 0, "measure failover instead, so often")
 	flag.BoolVar(&o.restart, "restart", false, "measure a start after SIGKILL of all instead")
 	flag.StringVar(&o.dir, "dir", "", "where the data goes; default: a temporary directory")
@@ -151,7 +153,7 @@ func (g *group) expect(word string, n int) error {
 
 func (g *group) collect(word string, n int) ([][]string, error) {
 	var out [][]string
-	deadline := time.After(2 * time.Minute)
+	deadline := time.After(2*time.Minute + g.o.duration)
 	for len(out) < n {
 		select {
 		case e := <-g.events:

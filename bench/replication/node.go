@@ -101,7 +101,7 @@ func (n *process) open() error {
 			spec := dledger.PartitionSpec{
 				Topic: "bench", Partition: int32(i), Shard: dledger.ShardID(firstShard + i), //nolint:gosec // small
 				Replica: dledger.ReplicaID((o.child-1+o.nodes-i%o.nodes)%o.nodes + 1), Members: map[dledger.ReplicaID]int32{}, //nolint:gosec // small
-				Config: dledger.LogConfig{FlushMessages: flush, SegmentBytes: 1 << 30},
+				Config: dledger.LogConfig{FlushMessages: flush, SegmentBytes: o.segmentBytes()},
 			}
 			for k := range o.nodes {
 				spec.Members[dledger.ReplicaID(k+1)] = int32((i+k)%o.nodes + 1) //nolint:gosec // small
@@ -111,6 +111,33 @@ func (n *process) open() error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// segmentBytes is small if much is to be deleted.
+func (o *options) segmentBytes() int64 {
+	if o.keepMiB > 0 {
+		return max(16, o.keepMiB/2) << 20
+	}
+	return 1 << 30
+}
+
+// trim moves the log starts of the led partitions after their ends, until ctx ends.
+func (n *process) trim(ctx context.Context, recordBytes int64) {
+	if n.o.keepMiB == 0 {
+		return
+	}
+	for ctx.Err() == nil {
+		for _, p := range n.led() {
+			start := p.Offsets().HighWatermark - record.Offset(n.o.keepMiB<<20/recordBytes)
+			if start > 0 {
+				_ = p.AdvanceLogStart(ctx, start) // if it leads no more, another does it
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // awaitLeaders waits until every partition has a leader known here.
@@ -161,6 +188,9 @@ func (n *process) load(size int) {
 	var mu sync.Mutex
 	var latencies []time.Duration
 	var wg sync.WaitGroup
+	ctx, cancel := context.WithDeadline(context.Background(), end)
+	defer cancel()
+	go n.trim(ctx, int64(size/recordsPerBatch))
 	for _, p := range n.led() {
 		for range each {
 			wg.Go(func() {
@@ -250,17 +280,19 @@ func residentMiB() int64 {
 	return 0
 }
 
+const recordsPerBatch = 10
+
 // batchOf is a record batch of about so many bytes whose records nobody parses.
 func batchOf(size int) record.Batch {
 	b := make([]byte, max(size, record.HeaderLen))
 	be := binary.BigEndian
 	be.PutUint32(b[8:], uint32(len(b)-12)) //nolint:gosec // small
 	b[16] = 2
-	be.PutUint32(b[23:], 9)
+	be.PutUint32(b[23:], recordsPerBatch-1)
 	be.PutUint64(b[43:], ^uint64(0))
 	be.PutUint16(b[51:], ^uint16(0))
 	be.PutUint32(b[53:], ^uint32(0))
-	be.PutUint32(b[57:], 10)
+	be.PutUint32(b[57:], recordsPerBatch)
 	for i := record.HeaderLen; i < len(b); i++ {
 		b[i] = byte(i * 7)
 	}

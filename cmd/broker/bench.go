@@ -17,16 +17,13 @@ import (
 	"github.com/stelemq/stele/internal/cli"
 )
 
-// groupBench is the heading of what measures.
-const groupBench = "bench"
-
 func newBench(s streams) *cobra.Command {
 	return parent("bench", "Measure a cluster, this one or any that speaks Kafka's protocol",
 		`  broker bench produce --bytes 1KiB --duration 10s
   broker bench e2e --rate 1000 -b other:9092
   broker bench compare --peer kafka            # this program and a real Kafka, side by side
   broker bench diff before.json after.json`,
-		groupBench,
+		groupAdmin,
 		newBenchLoad(s, load.Produce, "Write as fast as possible, or at a rate", "  broker bench produce --bytes 100 --partitions 64\n  broker bench produce --rate 10000 --one-batch-each"),
 		newBenchLoad(s, load.Consume, "Read what was written before", "  broker bench consume --fill 1GiB"),
 		newBenchLoad(s, load.E2E, "Write at a rate and read; the latency is from due to read", "  broker bench e2e --rate 1000"),

@@ -221,9 +221,26 @@ func TestCommands_Table(t *testing.T) {
 		{"start --set listeners=PLAINTEXT://127.0.0.1:0 --set http.listen=off --set cluster.id=other --set log.dirs=" + s.dir, 1, `^$`, `belongs to cluster \S{22}, but cluster.id is other`},
 		{"completion bash", 0, `bash completion`, `^$`},
 		{"completion nonsense", 2, `^$`, `want bash, zsh, fish or powershell`},
+		{"group", 2, `^$`, `a command is missing: delete, describe, list, offset-delete, seek`},
+		{"topic create logs -p 3", 0, `^logs +OK`, `^$`},
+		{"group list", 0, `^GROUP +STATE +TYPE`, `^$`},
+		{"group describe nobody", 1, `^$`, `GROUP_ID_NOT_FOUND`},
+		{"group delete nobody --yes", 1, `nobody +FAILED`, `GROUP_ID_NOT_FOUND`},
+		{"group seek nobody --to start", 1, `^$`, `has committed nothing; --topics says which`},
+		{"group seek app", 2, `^$`, `want one of --to and --to-group`},
+		{"group seek app --to sideways", 2, `^$`, `want start, end, @-1h`},
+		{"group seek app --to start --topics logs", 2, `(?s)^TOPIC +PARTITION +OLD +NEW +DELTA\nlogs +0 +- +0 +\+0\n.*logs +2 `, `nothing was changed: .* needs --yes`},
+		{"group seek app --to start --topics logs --dry-run", 0, `logs +1 +- +0`, `^$`},
+		{"group seek app --to start --topics logs --yes -o name", 0, `^app\n$`, `^app goes on there\n$`},
+		{"group list -o json", 0, `"group": "app",\n +"state": "Empty",\n +"type": "classic"`, `^$`},
+		{"group describe app", 0, `(?s)STATE +Empty.*TOTAL-LAG +0\n\nTOPIC +PARTITION +CURRENT-OFFSET +LOG-END-OFFSET +LAG +LAG-TIME.*\nlogs +2 +0 +0 +0 +0s `, `^$`},
+		{"group offset-delete app --topic logs --yes", 0, `^app +logs +0,1,2 +DELETED`, `^$`},
+		{"group seek app --to 0 --topics logs --yes -o name", 0, `^app\n$`, `^app goes on there\n$`},
+		{"group delete app", 2, `^$`, `needs --yes`},
+		{"group delete app --yes", 0, `^app +DELETED`, `^$`},
 	} {
 		args := strings.Fields(row.args)
-		if len(args) > 1 && (args[0] == "topic" || args[0] == "cluster" || args[0] == "partition" && args[1] != "status" && args[1] != "transfer-leader") && !strings.Contains(row.args, "-b ") && !strings.Contains(row.args, "--bootstrap") {
+		if len(args) > 1 && (args[0] == "topic" || args[0] == "group" || args[0] == "cluster" || args[0] == "partition" && args[1] != "status" && args[1] != "transfer-leader") && !strings.Contains(row.args, "-b ") && !strings.Contains(row.args, "--bootstrap") {
 			args = append(args, "-b", s.address)
 		}
 		got := command(t, args...)

@@ -43,14 +43,13 @@ Without a command: one development broker on loopback, data in ./data.`,
 	root.AddGroup(
 		&cobra.Group{ID: groupRun, Title: "Run:"},
 		&cobra.Group{ID: groupAdmin, Title: "Administer a running broker:"},
-		&cobra.Group{ID: groupBench, Title: "Measure:"},
 		&cobra.Group{ID: groupOffline, Title: "Without a broker:"},
 	)
 	root.SetHelpCommandGroupID(groupOffline)
 	root.Args = rootArgs
 	root.AddCommand(
 		newStart(s), newDev(s), newHealthcheck(s),
-		newTopic(s), newPartition(s), newNode(s), newCluster(s), newBench(s),
+		newTopic(s), newPartition(s), newGroup(s), newNode(s), newCluster(s), newBench(s),
 		newConfig(s), newLog(s), newVersion(s), newCompletion(s),
 	)
 	root.AddCommand(newKafkaScripts(s)...)

@@ -303,7 +303,7 @@ func TestDescribeConfigs_SourcesAndSynonyms(t *testing.T) {
 		"other broker":  {kmsg.ConfigResourceTypeBroker, "2", protocol.InvalidRequest},
 		"not a broker":  {kmsg.ConfigResourceTypeBroker, "x", protocol.InvalidRequest},
 		"cluster":       {kmsg.ConfigResourceTypeBroker, "", protocol.None},
-		"loggers":       {kmsg.ConfigResourceTypeBrokerLogger, "1", protocol.InvalidRequest},
+		"other loggers": {kmsg.ConfigResourceTypeBrokerLogger, "2", protocol.InvalidRequest},
 	} {
 		req := &kmsg.DescribeConfigsRequest{Version: 4, Resources: []kmsg.DescribeConfigsRequestResource{{ResourceType: row.kind, ResourceName: row.name}}}
 		if r := ask[*kmsg.DescribeConfigsResponse](c, req); r.Resources[0].ErrorCode != int16(row.want) {

@@ -79,6 +79,10 @@ func (k *call) alterConfig(r *configResource, validateOnly bool) *metadata.Error
 		command, refused = k.b.planTopicConfigs(image, r)
 	case kmsg.ConfigResourceTypeBroker:
 		command, refused = k.b.planBrokerConfigs(image, r)
+	case kmsg.ConfigResourceTypeBrokerLogger:
+		command, refused = k.b.planLoggerConfigs(image, r)
+	case kmsg.ConfigResourceTypeClientMetrics, kmsg.ConfigResourceTypeGroupConfig:
+		command, refused = planNamedConfigs(image, r)
 	default:
 		refused = configError(protocol.InvalidRequest, "Unsupported resource type: %s", r.kind)
 	}
@@ -252,6 +256,9 @@ func (b *Broker) validateSetting(name, value string) error {
 				return d.Validate(value) //nolint:wrapcheck // a sentence for the client
 			}
 		}
+	}
+	if b.settings[name] == nil {
+		return fmt.Errorf("Unknown configuration %s", name) //nolint:staticcheck,revive // Kafka's words, for the client
 	}
 	ok := true
 	switch b.settings[name].Type {

@@ -68,7 +68,7 @@ func TestIncrementalAlterConfigs(t *testing.T) {
 		{"unknown topic", topic, "x", protocol.UnknownTopicOrPartition, nil},
 		{"invalid topic", topic, "a/b", protocol.InvalidTopicException, nil},
 		{"lag the wrong way round", topic, "t", protocol.InvalidConfig, []kmsg.IncrementalAlterConfigsRequestResourceConfig{change("min.compaction.lag.ms", set, "9"), change("max.compaction.lag.ms", set, "8")}},
-		{"a logger", 8, "1", protocol.InvalidRequest, nil},
+		{"an unknown type", 9, "1", protocol.InvalidRequest, nil},
 		{"all brokers", brokers, "", protocol.None, []kmsg.IncrementalAlterConfigsRequestResourceConfig{change("log.retention.ms", set, "5000")}},
 		{"one broker", brokers, "1", protocol.None, []kmsg.IncrementalAlterConfigsRequestResourceConfig{change("min.insync.replicas", set, "1")}},
 		{"another broker", brokers, "9", protocol.InvalidRequest, nil},

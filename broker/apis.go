@@ -90,6 +90,10 @@ func (b *Broker) buildAPIs() {
 		int16(kmsg.ConsumerGroupHeartbeat):     serve((*call).consumerGroupHeartbeat),
 		int16(kmsg.ConsumerGroupDescribe):      serve((*call).consumerGroupDescribe),
 		int16(kmsg.DescribeQuorum):             serve((*call).describeQuorum),
+		int16(kmsg.UpdateFeatures):             serve((*call).updateFeatures),
+		int16(kmsg.DescribeLogDirs):            serve((*call).describeLogDirs),
+		int16(kmsg.DescribeProducers):          serve((*call).describeProducers),
+		int16(kmsg.ListConfigResources):        serve((*call).listConfigResources),
 	}
 	b.apis = map[int16]*api{}
 	for _, a := range protocol.APIs() {

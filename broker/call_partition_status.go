@@ -23,12 +23,12 @@ type replicaStatus struct {
 	// State is what the cluster wants of it: voter, learner or leaving.
 	State string `json:"state"`
 	// Role is what it is in Raft.
-	Role        string        `json:"role,omitempty"`
-	Leader      int32         `json:"leader"`
-	Term        dledger.Term  `json:"term"`
-	First       dledger.Index `json:"first_index"`
-	Last        dledger.Index `json:"last_index"`
-	Commit      dledger.Index `json:"commit_index"`
+	Role   string        `json:"role,omitempty"`
+	Leader int32         `json:"leader"`
+	Term   dledger.Term  `json:"term"`
+	First  dledger.Index `json:"first_index"`
+	Last   dledger.Index `json:"last_index"`
+	Commit dledger.Index `json:"commit_index"`
 	// Applied is the index up to which the high watermark shows what is committed.
 	Applied     dledger.Index `json:"applied_index"`
 	Quarantined bool          `json:"quarantined,omitempty"`

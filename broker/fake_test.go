@@ -128,6 +128,8 @@ func (h *fakeHost) HeardController(time.Time) {
 	h.heardController++
 }
 
+func (h *fakeHost) Disk() (dir string, free, total int64, err error) { return "/data", 40, 100, nil }
+
 func (h *fakeHost) MetadataTerm() uint64 { return 1 }
 
 func (h *fakeHost) MetadataMembers() (dledger.MetadataMembership, bool) {
@@ -511,6 +513,10 @@ func (l *fakeLog) Subscribe(ch chan<- struct{}) (cancel func()) {
 		defer l.mu.Unlock()
 		delete(l.subs, id)
 	}
+}
+
+func (l *fakeLog) Producers() []dledger.ActiveProducer {
+	return []dledger.ActiveProducer{{ID: 7, Epoch: 1, LastSequence: 41, LastTimestamp: 1234, CoordinatorEpoch: -1, TxnFirstOffset: record.NoOffset}}
 }
 
 func (l *fakeLog) Size() int64 {

@@ -52,10 +52,10 @@ func TestGotcha01_ApiVersionsInAllVersions(t *testing.T) {
 		// Features have their fields from v3 on; ranges from 0 are left out below v4 (KAFKA-17011).
 		supported, finalized := 0, 0
 		if v >= 3 {
-			finalized = 1
+			supported, finalized = 1, len(featureTable)
 		}
 		if v >= 4 {
-			supported = 1
+			supported = len(featureTable)
 		}
 		if len(r.SupportedFeatures) != supported || len(r.FinalizedFeatures) != finalized || finalized > 0 && r.FinalizedFeaturesEpoch < 0 {
 			t.Fatalf("v%d: supported %v, finalized %v in epoch %d", v, r.SupportedFeatures, r.FinalizedFeatures, r.FinalizedFeaturesEpoch)

@@ -16,8 +16,7 @@ import (
 //
 // Version notes: v3 names the client's software, INVALID_REQUEST if it does not look like a name; v5
 // names the cluster and node the client believes to talk to, REBOOTSTRAP_REQUIRED if they are others
-// (KIP-1242). Features that may be absent (from level 0) are named as supported from v4 on: before,
-// clients take such a range for malformed (KAFKA-17011). What is finalized all versions tell.
+// (KIP-1242). v3 tells features, see features.go.
 
 // clientSoftware is what a client says it is.
 type clientSoftware struct{ name, version string }
@@ -44,23 +43,8 @@ func handleAPIVersions(c *conn, s *slot) error {
 			resp.ApiKeys = append(resp.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: a.Key, MinVersion: a.Min, MaxVersion: a.Max})
 		}
 	}
-	c.b.nameFeatures(resp, req.Version)
+	tellFeatures(resp, s.version, c.b.opts.Metadata.Image())
 	return c.respond(s, resp)
-}
-
-// featureGroupVersion stands for the consumer protocol of groups (KIP-848). Whoever serves its requests has it at level 1.
-const featureGroupVersion, groupVersion = "group.version", 1
-
-// nameFeatures says which features of a cluster this broker has; they are what it serves, nothing is switched on by hand.
-func (b *Broker) nameFeatures(resp *kmsg.ApiVersionsResponse, version int16) {
-	if version < 3 {
-		return
-	}
-	if version >= 4 {
-		resp.SupportedFeatures = []kmsg.ApiVersionsResponseSupportedFeature{{Name: featureGroupVersion, MinVersion: 0, MaxVersion: groupVersion}}
-	}
-	resp.FinalizedFeaturesEpoch = int64(b.opts.Metadata.Image().Index()) //nolint:gosec // far from 2^63
-	resp.FinalizedFeatures = []kmsg.ApiVersionsResponseFinalizedFeature{{Name: featureGroupVersion, MaxVersionLevel: groupVersion, MinVersionLevel: groupVersion}}
 }
 
 func (c *conn) checkClient(req *kmsg.ApiVersionsRequest) protocol.Code {

@@ -18,7 +18,7 @@ import (
 //
 // Version notes: v1 sources and synonyms; v3 types and documentation.
 //
-// Not implemented: loggers, client metrics and groups are INVALID_REQUEST.
+// Loggers: there is one, root, whose level is log.level. Client metrics and groups see named_configs.go.
 
 func (k *call) describeConfigs(req *kmsg.DescribeConfigsRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeConfigsResponse()
@@ -34,6 +34,10 @@ func (k *call) describeConfigs(req *kmsg.DescribeConfigsRequest) kmsg.Response {
 			out.Configs, code, text = k.topicConfigs(image, r, req)
 		case kmsg.ConfigResourceTypeBroker:
 			out.Configs, code, text = k.brokerConfigs(image, r, req)
+		case kmsg.ConfigResourceTypeBrokerLogger:
+			out.Configs, code, text = k.loggerConfigs(image, r, req)
+		case kmsg.ConfigResourceTypeClientMetrics, kmsg.ConfigResourceTypeGroupConfig:
+			out.Configs, code, text = k.namedConfigs(image, r, req)
 		default:
 			code, text = protocol.InvalidRequest, "Unsupported resource type: "+r.ResourceType.String()
 		}

@@ -48,6 +48,8 @@ type Host interface {
 	TransferMetadata(node int32) error
 	// HeardController notes that the controller has answered what was sent at that time.
 	HeardController(sent time.Time)
+	// Disk is the log directory with the bytes that are free on its disk, and the disk's size.
+	Disk() (dir string, free, total int64, err error)
 	// PeerRTT returns the round trip times to other nodes.
 	PeerRTT() map[int32]time.Duration
 }
@@ -99,6 +101,8 @@ type LogState interface {
 	Subscribe(ch chan<- struct{}) (cancel func())
 	// Size is the number of bytes stored.
 	Size() int64
+	// Producers are the idempotent producers that are remembered, by id.
+	Producers() []dledger.ActiveProducer
 }
 
 // LogMembership is the part of a [PartitionLog] that says and changes who replicates it. Changes are the

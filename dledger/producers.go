@@ -111,7 +111,7 @@ func (p *Partition) Producers() []ActiveProducer {
 	out := make([]ActiveProducer, len(known))
 	for i := range known {
 		e := &known[i]
-		out[i] = ActiveProducer{ID: e.ID, Epoch: e.Epoch, LastSequence: e.LastSequence(), LastTimestamp: e.LastTimestamp}
+		out[i] = ActiveProducer{ID: e.ID, Epoch: e.Epoch, LastSequence: e.LastSequence(), LastTimestamp: e.LastTimestamp, CoordinatorEpoch: e.CoordinatorEpoch, TxnFirstOffset: e.TxnFirstOffset}
 	}
 	return out
 }

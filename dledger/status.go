@@ -26,7 +26,7 @@ type RaftStatus struct {
 	// Base is the index before the first entry that Raft can reach, Last of the newest, Commit of the newest known to be
 	// committed, Applied of the newest that the high watermark shows.
 	Base, Last, Commit, Applied Index
-	Quarantined        bool
+	Quarantined                 bool
 	// LastContact is how long ago the leader was heard; on the leader 0.
 	LastContact time.Duration
 	// Replicas are all members; on the leader with what it knows of them.

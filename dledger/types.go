@@ -159,6 +159,10 @@ type ActiveProducer struct {
 	Epoch         int16
 	LastSequence  int32
 	LastTimestamp int64
+	// CoordinatorEpoch is that of the last transaction marker, -1 if there was none.
+	CoordinatorEpoch int32
+	// TxnFirstOffset is where its open transaction began, record.NoOffset without one.
+	TxnFirstOffset record.Offset
 }
 
 // MetadataStateMachine is what the metadata group replicates. Calls come from one goroutine.

@@ -28,6 +28,8 @@ func (i *Image) apply(index uint64, c Command) (*Image, Result, []TopicID) {
 		return next, r, ids
 	case *AllocateProducerIDs:
 		return next, next.allocateProducerIDs(c), nil
+	case *SetQuotas:
+		return next, next.setQuotas(c), nil
 	case *SetFeatures:
 		return next, next.setFeatures(c), nil
 	}
@@ -171,6 +173,8 @@ func (i *Image) setConfigs(c *SetConfigs) (Result, []TopicID) {
 		i.brokerConfigs = maps.Clone(i.brokerConfigs)
 		i.brokerConfigs[c.Node] = changed(i.brokerConfigs[c.Node], c.Set)
 		return Result{}, nil
+	case ConfigClientMetrics, ConfigGroup:
+		return i.setNamedConfigs(c), nil
 	}
 	return refuse(protocol.InvalidRequest, "unknown resource %q", c.Resource), nil
 }
@@ -200,7 +204,7 @@ func (i *Image) allocateProducerIDs(c *AllocateProducerIDs) Result {
 func (i *Image) setFeatures(c *SetFeatures) Result {
 	i.features = maps.Clone(i.features)
 	for name, level := range c.Levels {
-		if level <= 0 {
+		if level < 0 {
 			delete(i.features, name)
 		} else {
 			i.features[name] = level

@@ -323,10 +323,14 @@ func TestNodes_FenceDrainRemove(t *testing.T) {
 		t.Errorf("a node id is given again: %+v", r)
 	}
 	mustDo(t, m, &SetFeatures{Levels: map[string]int16{"a": 2, "b": 1}})
-	mustDo(t, m, &SetFeatures{Levels: map[string]int16{"b": 0}})
-	if m.Image().Feature("a") != 2 || m.Image().Feature("b") != 0 {
+	mustDo(t, m, &SetFeatures{Levels: map[string]int16{"b": -1}})
+	a, _ := m.Image().Feature("a")
+	if _, set := m.Image().Feature("b"); a != 2 || set {
 		t.Error("features")
 	}
+	name, rate := "c", 1024.5
+	mustDo(t, m, &SetQuotas{Changes: []QuotaChange{{Entity: QuotaEntity{QuotaClientID: &name}, Set: map[string]*float64{"producer_byte_rate": &rate}}}})
+	mustDo(t, m, &SetConfigs{Resource: ConfigGroup, Name: "g", Set: map[string]*string{"k": &name}})
 	restored := NewMachine()
 	snap := snapshotOf(t, m)
 	if err := restored.Restore(snap); err != nil || !bytes.Equal(snap, snapshotOf(t, restored)) {
@@ -335,6 +339,7 @@ func TestNodes_FenceDrainRemove(t *testing.T) {
 }
 
 func TestApply_ClusterCommandsLeaveOldImagesAlone(t *testing.T) {
+	anything, one := "x", 1.0
 	m := withNodes(t, 1, 2, 3, 4)
 	mustDo(t, m, create("t", 1, []int32{1, 2, 3}))
 	commands := []Command{
@@ -342,6 +347,11 @@ func TestApply_ClusterCommandsLeaveOldImagesAlone(t *testing.T) {
 		&RecoverPartition{Topic: id(1)}, &NewGeneration{Topic: id(1), Shard: part(t, m).Shard, Survivor: 2},
 		&SetNodeState{Node: 1, State: NodeDraining}, &FenceBrokers{Brokers: []BrokerEpoch{{4, 4}}}, &JoinNode{DirectoryID: "new", Node: 4},
 		&NewMetadataReplica{Node: 1, Replaces: 1}, &SetFeatures{Levels: map[string]int16{"x": 1}},
+		&SetConfigs{Resource: ConfigClientMetrics, Name: "m", Set: map[string]*string{"metrics": &anything}},
+		&SetConfigs{Resource: ConfigGroup, Name: "g", Set: map[string]*string{"k": &anything}},
+		&SetConfigs{Resource: ConfigClientMetrics, Name: "m", Set: map[string]*string{"metrics": nil}},
+		&SetQuotas{Changes: []QuotaChange{{Entity: QuotaEntity{QuotaUser: nil, QuotaClientID: &anything}, Set: map[string]*float64{"a": &one, "b": &one}}}},
+		&SetQuotas{Changes: []QuotaChange{{Entity: QuotaEntity{QuotaClientID: &anything, QuotaUser: nil}, Set: map[string]*float64{"b": nil}}}},
 	}
 	for _, c := range commands {
 		old := m.Image()

@@ -40,6 +40,7 @@ const (
 	kindNewGeneration       = "new_generation"
 	kindRecoverPartition    = "recover_partition"
 	kindSetFeatures         = "set_features"
+	kindSetQuotas           = "set_quotas"
 )
 
 // newCommand is how commands are told apart: an empty one of a kind, and the newest version known of it;
@@ -55,7 +56,9 @@ func newCommand(kind string) (c Command, version int) {
 	case kindCreatePartitions:
 		return &CreatePartitions{}, 1
 	case kindSetConfigs:
-		return &SetConfigs{}, 1
+		return &SetConfigs{}, 2
+	case kindSetQuotas:
+		return &SetQuotas{}, 1
 	case kindAllocateProducerIDs:
 		return &AllocateProducerIDs{}, 1
 	case kindJoinNode:
@@ -123,6 +126,9 @@ const (
 	ConfigTopic   ConfigResource = "topic"
 	ConfigCluster ConfigResource = "cluster"
 	ConfigBroker  ConfigResource = "broker"
+	// ConfigClientMetrics are subscriptions to clients' metrics (KIP-714), ConfigGroup groups, both by Name; since version 2.
+	ConfigClientMetrics ConfigResource = "client_metrics"
+	ConfigGroup         ConfigResource = "group"
 )
 
 // SetConfigs changes settings: a nil value removes one.
@@ -130,6 +136,7 @@ type SetConfigs struct {
 	Resource ConfigResource     `json:"resource"`
 	Topic    TopicID            `json:"topic,omitzero"`
 	Node     int32              `json:"node,omitempty"`
+	Name     string             `json:"name,omitempty"`
 	Set      map[string]*string `json:"set"`
 }
 

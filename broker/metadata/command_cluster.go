@@ -153,7 +153,7 @@ type RecoverPartition struct {
 	Cancel    bool    `json:"cancel,omitempty"`
 }
 
-// SetFeatures finalizes feature levels; 0 removes one.
+// SetFeatures finalizes feature levels; a negative one goes back to the default.
 type SetFeatures struct {
 	Levels map[string]int16 `json:"levels"`
 }

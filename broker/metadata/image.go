@@ -55,6 +55,8 @@ type Image struct {
 	unified        cowMap[string, int] // names with '.' and '_' made equal, and how often they occur
 	clusterConfigs map[string]string
 	brokerConfigs  map[int32]map[string]string
+	namedConfigs   map[ConfigResource]map[string]map[string]string // of client metrics and groups
+	quotas         map[string]Quota                                // by QuotaEntity.key
 	nextProducerID int64
 	nextShard      ShardID
 	nextNode       int32
@@ -202,8 +204,23 @@ func (i *Image) BrokerConfigs(node int32) map[string]string { return i.brokerCon
 // ClusterConfigs returns the dynamic settings of the whole cluster.
 func (i *Image) ClusterConfigs() map[string]string { return i.clusterConfigs }
 
-// Feature returns the finalized level of a feature, 0 where it has none.
-func (i *Image) Feature(name string) int16 { return i.features[name] }
+// Feature returns the finalized level of a feature; ok is false where nobody has set one.
+func (i *Image) Feature(name string) (level int16, ok bool) {
+	level, ok = i.features[name]
+	return level, ok
+}
+
+// NamedConfigs returns the settings of a resource that has a name and nothing else: a subscription to client metrics, a
+// group. ok is false where it has none.
+func (i *Image) NamedConfigs(r ConfigResource, name string) (configs map[string]string, ok bool) {
+	configs, ok = i.namedConfigs[r][name]
+	return configs, ok
+}
+
+// ConfiguredNames returns the names of such resources that have settings, sorted.
+func (i *Image) ConfiguredNames(r ConfigResource) []string {
+	return slices.Sorted(maps.Keys(i.namedConfigs[r]))
+}
 
 // NodeLoad returns what placement has put on a node.
 func (i *Image) NodeLoad(node int32) Load { return i.load[node] }

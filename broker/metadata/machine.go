@@ -84,7 +84,11 @@ func (m *Machine) Apply(index uint64, command []byte) []byte {
 		return encodeResult(result)
 	}
 	next, result, topics := m.Image().apply(m.Image().indexBase+index, c)
-	_, settings := c.(*SetConfigs)
+	settings := false
+	switch c.(type) {
+	case *SetConfigs, *SetQuotas, *SetFeatures:
+		settings = true
+	}
 	m.publish(Change{Image: next, Topics: topics, All: settings && len(topics) == 0})
 	return encodeResult(result)
 }
@@ -131,6 +135,9 @@ type snapshot struct {
 	NextMetadata   ReplicaID                   `json:"next_metadata_replica"`
 	Retired        map[ReplicaID]int32         `json:"retired_metadata_replicas,omitempty"`
 	Features       map[string]int16            `json:"features"`
+
+	NamedConfigs map[ConfigResource]map[string]map[string]string `json:"named_configs,omitempty"`
+	Quotas       []Quota                                         `json:"quotas,omitempty"`
 }
 
 // Snapshot returns the whole state. Equal states give equal bytes.
@@ -144,6 +151,7 @@ func (m *Machine) Snapshot() ([]byte, error) {
 		ClusterConfigs: i.clusterConfigs, BrokerConfigs: i.brokerConfigs,
 		NextProducerID: i.nextProducerID, NextShard: i.nextShard, Features: i.features,
 		NextNode: i.nextNode, NextMetadata: i.nextMetadata, Retired: i.retired,
+		NamedConfigs: i.namedConfigs, Quotas: i.Quotas(),
 	}
 	if i.indexBase > 0 {
 		s.Version = snapshotVersion
@@ -200,6 +208,10 @@ func decodeSnapshot(b []byte) (*Image, error) {
 	}
 	if s.Features != nil {
 		i.features = s.Features
+	}
+	i.namedConfigs = s.NamedConfigs
+	for _, q := range s.Quotas {
+		i.putQuota(q)
 	}
 	for _, t := range s.Topics {
 		for n := range t.Partitions {

@@ -104,11 +104,31 @@ func (t *leaderTable) enter(a *heardLeader) bool {
 		return false // nobody speaks for another
 	}
 	old := t.shards[a.Shard]
-	if old != nil && (a.Epoch < old.Epoch || a.Epoch == old.Epoch && old.by != a.by) {
+	if old != nil && (a.Epoch < old.Epoch || a.Epoch == old.Epoch && old.by != a.by && old.by != nobody) {
 		return false
 	}
 	t.shards[a.Shard] = a
 	return old == nil || !old.same(&a.announced)
+}
+
+// nobody has announced what a replica here knew of a leader epoch.
+const nobody int32 = -1
+
+// remember enters the newest leader epoch that a replica on this node knew, which is about to go: what was announced may be
+// older. Who leads is announced by whoever does.
+func (t *leaderTable) remember(shard metadata.ShardID, epoch record.LeaderEpoch, self int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.shards[shard]
+	if epoch < 0 || old != nil && epoch <= old.Epoch {
+		return
+	}
+	a := heardLeader{announced: announced{Shard: shard, Leader: -1, Epoch: epoch}, by: nobody, at: t.now()}
+	if old != nil { // who was in sync before is the best guess, but for the one that goes
+		a.Voters, a.Learners = old.Voters, old.Learners
+		a.ISR = slices.DeleteFunc(slices.Clone(old.ISR), func(n int32) bool { return n == self })
+	}
+	t.shards[shard] = &a
 }
 
 func (a *announced) same(b *announced) bool {

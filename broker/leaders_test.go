@@ -74,3 +74,28 @@ func TestLeaderTable_ForgetsWhatIsDeleted(t *testing.T) {
 		t.Error("kept for ever")
 	}
 }
+
+// A replica that leaves its node takes what it knew of the newest epoch with it into the table: what was announced may be
+// older, and Metadata must not go back to it.
+func TestLeaderTable_RemembersWhatAReplicaKnew(t *testing.T) {
+	table := newLeaderTable(time.Now)
+	is := func(node int32, epoch record.LeaderEpoch) {
+		t.Helper()
+		if a := table.get(16); a == nil || a.Leader != node || a.Epoch != epoch {
+			t.Errorf("%+v, want leader %d in epoch %d", a, node, epoch)
+		}
+	}
+	table.take(1, saying(1, true, leads(16, 1, 5)))
+	table.remember(16, 6, 7) // it led itself, on node 7
+	is(-1, 6)
+	table.remember(16, 4, 7)
+	is(-1, 6)
+	table.take(2, saying(1, true, leads(16, 2, 6))) // it only believed to
+	is(2, 6)
+	table.remember(16, 6, 7)
+	is(2, 6)
+	table.remember(17, -1, 7)
+	if table.get(17) != nil {
+		t.Error("nothing was known of 17")
+	}
+}

@@ -311,12 +311,18 @@ func (ps *partitions) followReplicas(local *localTopic, t *metadata.Topic, setti
 // retire takes a replica out of service; with remove its files go, too. Whoever calls it sees to it that the
 // replica is settled.
 func (ps *partitions) retire(p *partition, remove bool) {
+	ps.remember(p)
 	p.mu.Lock()
 	p.unwanted, p.keepFiles = true, !remove || !ps.current.Load() // what is not sure removes nothing
 	p.mu.Unlock()
 	ps.mu.Lock()
 	ps.count--
 	ps.mu.Unlock()
+}
+
+// remember keeps the newest leader epoch that a replica knows beyond its end.
+func (ps *partitions) remember(p *partition) {
+	ps.b.leaders.remember(metadata.ShardID(p.spec.Shard), p.leadership().Epoch, ps.b.opts.NodeID)
 }
 
 func (p *partition) retired() bool {
@@ -490,6 +496,7 @@ func (ps *partitions) settle(ctx context.Context, p *partition) bool {
 // remove ends a replica that is unwanted; p.mu is held.
 func (ps *partitions) remove(p *partition, log *slog.Logger) bool {
 	ps.b.coordinators.closing(p)
+	ps.remember(p) // it has gone on since it was retired
 	p.log.Store(nil)
 	ps.forget(p)
 	end := ps.b.opts.Host.DeletePartition

@@ -170,3 +170,28 @@ func TestControl_StaleDataIsFound(t *testing.T) {
 	}
 	t.Logf("found: %v", report.Count)
 }
+
+// TestR30_RollingRestart ends one broker after the other with SIGTERM and starts it again: it hands its leaderships over, no
+// producer loses anything by it, and each partition is away for a moment only.
+func TestR30_RollingRestart(t *testing.T) {
+	s := newScenario(t, "R30 rolling restart", three())
+	var gaps []time.Duration
+	errors := int64(0)
+	for range count(20, 1) {
+		for _, n := range s.c.Nodes {
+			s.strong.Availability.MaxGap()
+			failed := s.strong.Availability.Errors(s.partitions())
+			if err := n.Terminate(stopTimeout); err != nil {
+				t.Error(err)
+			}
+			s.wait(300 * time.Millisecond)
+			gaps = append(gaps, s.strong.Availability.Gaps()...)
+			n.Start()
+			s.healed()
+			errors += s.strong.Availability.Errors(s.partitions()) - failed
+			s.figures.faults++
+		}
+	}
+	s.figures.note("longest gap of each partition and restart p50 / p99 / max %s; %d answers that were retried", quantiles(gaps), errors)
+	s.finish()
+}

@@ -45,12 +45,18 @@ const (
 type setup struct {
 	nodes, partitions int
 	replicas, minISR  int
-	weak              bool   // also a workload with acks=1
-	later             string // what the broker does not do yet
-	sabotaged         bool   // the brokers are expected to fail
-	damage            bool   // the scenario damages files, which nobody may have read at the end
+	weak              bool                        // also a workload with acks=1
+	assignment        func(partition int) []int32 // where replicas are; nil: the cluster decides
+	trims             bool                        // the log start moves
+	maxBatch          int                         // values; 0: 8
+	lossy             bool                        // what was acknowledged before an unclean election may be lost
+	topic             map[string]string           // further settings of the strong topic
+	later             string                      // what the broker does not do yet
+	sabotaged         bool                        // the brokers are expected to fail
+	damage            bool                        // the scenario damages files, which nobody may have read at the end
 	binary            string
 	settings          []string
+	own               func(node int32) []string // settings of one broker
 	mount             func(node int32, dir string) (string, func(), error)
 	pause             time.Duration // between two batches of a producer
 	unknown           float64       // the share of unknown results that is allowed; 0: 1 %
@@ -81,7 +87,11 @@ type judged struct {
 	cfg      workload.Config
 	rec      *history.Recorder
 	isolated []history.Window
+	cuts     []history.Window // in which another leader was elected uncleanly
 }
+
+// newRand returns another source of random choices, of the same seed.
+func (s *scenario) newRand() *rand.Rand { return rand.New(rand.NewPCG(s.seed, 1)) }
 
 // count is how many faults to inject.
 func count(full, short int) int {
@@ -113,7 +123,7 @@ func newScenario(t *testing.T, name string, o setup) *scenario {
 		}
 	}
 	settings := append([]string{"replica.lag.time.max.ms=" + lagTime.String(), "journal.file.bytes=1MiB"}, o.settings...)
-	s.c = rig.New(t, rig.Options{Nodes: o.nodes, Binary: bin, Settings: settings, Mount: o.mount, MayDie: o.sabotaged})
+	s.c = rig.New(t, rig.Options{Nodes: o.nodes, Binary: bin, Settings: settings, Own: o.own, Mount: o.mount, MayDie: o.sabotaged})
 	t.Logf("seed %d, %s", s.seed, s.c.Dir)
 	s.c.Start()
 	s.strong = s.load(workload.All, 8, 2)
@@ -143,6 +153,18 @@ func (s *scenario) load(acks workload.Acks, producers, consumers int) *judged {
 		Bootstrap: s.c.Bootstrap(), Topic: fmt.Sprintf("%s-%d", name, s.seed%1_000_000), Partitions: int32(s.setup.partitions),
 		Replicas: int16(s.setup.replicas), MinISR: s.setup.minISR, Acks: acks, Producers: producers, Consumers: consumers, InFlight: 5,
 		Pause: pause, MaxBatch: 8, SegmentBytes: 1 << 20, Seed: s.seed, Recorder: j.rec,
+	}
+	j.cfg.Trims = s.setup.trims
+	if s.setup.maxBatch > 0 {
+		j.cfg.MaxBatch = s.setup.maxBatch
+	}
+	if acks == workload.All {
+		j.cfg.Settings = s.setup.topic
+	}
+	for p := range s.setup.partitions {
+		if s.setup.assignment != nil {
+			j.cfg.Assignment = append(j.cfg.Assignment, s.setup.assignment(p))
+		}
 	}
 	ctx, cancel := context.WithTimeout(s.t.Context(), serveTimeout)
 	defer cancel()
@@ -323,6 +345,9 @@ func (s *scenario) compareReplicas() {
 func (s *scenario) judge(j *judged, o history.Options) *history.Report {
 	s.t.Helper()
 	report := s.check(j, o)
+	if s.setup.lossy {
+		return report
+	}
 	for _, v := range report.Violations {
 		s.t.Error(v)
 	}
@@ -348,6 +373,16 @@ func (s *scenario) check(j *judged, o history.Options) *history.Report {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	o.Partitions = int32(s.setup.partitions)
+	if j.cuts != nil {
+		wrong, before := j.checkFence(ops)
+		for _, w := range wrong[:min(len(wrong), 10)] {
+			s.t.Errorf("seed %d: %s", s.seed, w)
+		}
+		s.figures.note("%d batches acknowledged by former leaders behind a cut, %d of them after a new one had", before+len(wrong), len(wrong))
+		if before == 0 {
+			s.t.Errorf("seed %d: the former leaders acknowledged nothing at all behind the cut: the test proves nothing", s.seed)
+		}
+	}
+	o.Partitions, o.Trims = int32(s.setup.partitions), s.setup.trims
 	return history.Check(ops, o)
 }

@@ -175,7 +175,8 @@ func (s *scenario) spoil(n *tally, what string, damage func(dir string) error) {
 			}
 		case waits:
 			n.stuck++
-			s.t.Logf("%s: node %d does not recover by itself", what, victim.ID)
+			text, _ := victim.Output(at)
+			s.t.Logf("%s: node %d does not recover by itself; it says\n%s", what, victim.ID, text[max(0, len(text)-2000):])
 		}
 		s.replace(victim)
 	})

@@ -76,6 +76,47 @@ func sabotages() []sabotage {
 			s.wait(1500 * time.Millisecond)
 		}
 	}
+	// A voter loses power after it has voted for one of two that do not reach each other, and before it has what that one
+	// writes; then it can vote for the other. The first sleeps meanwhile.
+	amnesia := func(s *scenario, all disks) {
+		for range 8 {
+			voter := s.c.Node(s.pick())
+			others := s.c.Others(voter.ID)
+			s.rng.Shuffle(2, func(i, j int) { others[i], others[j] = others[j], others[i] })
+			first := s.c.Node(others[0])
+			s.c.Split(others[:1], others[1:])
+			voter.Pause()
+			s.wait(time.Second)
+			all[voter.ID].SetFault(disk.Fault{SyncDelay: 150 * time.Millisecond})
+			voter.Resume()
+			s.between(100*time.Millisecond, 500*time.Millisecond)
+			first.Pause()
+			voter.Kill()
+			if err := all[voter.ID].LosePower(s.rng, disk.Loss{}); err != nil {
+				s.t.Fatal(err)
+			}
+			all[voter.ID].SetFault(disk.Fault{})
+			voter.Start()
+			s.wait(1500 * time.Millisecond)
+			first.Resume()
+			s.wait(time.Second)
+			s.c.Heal()
+			s.wait(time.Second)
+		}
+	}
+	// A leader sleeps with proposals that are validated and not yet in the log, while another takes its place.
+	asleep := func(s *scenario, all disks) {
+		for _, d := range all {
+			d.SetFault(disk.Fault{SyncDelay: 50 * time.Millisecond})
+		}
+		for range 8 {
+			n := s.c.Node(s.leader())
+			n.Pause()
+			s.wait(1200 * time.Millisecond)
+			n.Resume()
+			s.wait(time.Second)
+		}
+	}
 	return []sabotage{
 		{"syncs do nothing", []edit{{"internal/vfs/os_linux.go", "err := unix.Fdatasync(o.fd)", "err := error(nil)"}}, nil, blackout, append(lost, history.NoFinalReading)}, // what is found after it may be refused
 		{"directories are not synced", []edit{{"internal/vfs/os_linux.go", "err = d.Sync()", ""}}, nil, blackout, lost},
@@ -86,6 +127,12 @@ func sabotages() []sabotage {
 		{"acks=all is answered when the leader alone has it", []edit{{"dledger/partition_raft.go", "if a.acks == AcksLeader {", "if true {"}}, nil, isolate, append(lost, history.MinorityAck, history.Duplicate)},
 		{"the high watermark is the end of the log", []edit{{"dledger/partition.go", "hw := record.Offset(p.hw.Load())", "hw := p.shard.log.End().Next"}}, nil, isolate, append(lost, history.HighWatermarkBack)},
 		{"a leader does not wait for the no-op of its term", []edit{{"dledger/partition_raft.go", "|| p.noop != p.term ||", "||"}}, nil, unheard, []history.Rule{history.HighWatermarkBack, history.EpochEndWrong, history.Duplicate, history.SequenceLost, history.StaleAppend}},
+		{"votes are not kept", []edit{{"dledger/logdb_save.go", "h := hardState{Term(ud.Term), ReplicaID(ud.Vote), Index(ud.Commit)}", "h := hardState{Term(ud.Term), 0, Index(ud.Commit)}"}}, nil, amnesia, append(lost, history.TwoLeaders, history.EpochChanged, history.HighWatermarkBack)},
+		{"what was validated in another term is taken", []edit{
+			{"dledger/entry.go", "\t\treturn false, f\n\t}\n\twant := uint32(1)", "\t\treturn true, f\n\t}\n\twant := uint32(1)"},
+			{"dledger/observer.go", "\t\t// A leader elsewhere has not validated it against its own state.\n\t\treturn 0, false", "\t\treturn 0, true"},
+			{"dledger/observer.go", "\tcase pb.Propose:\n\t\treturn false", "\tcase pb.Propose:"},
+		}, nil, asleep, append(lost, history.Duplicate, history.NonmonotonicSend)},
 		{
 			"checksums are not looked at",
 			[]edit{{"protocol/record/validate.go", "want := CRC(0, b[posAttributes:]), b.CRC(); got != want {", "want := CRC(0, b[posAttributes:]), b.CRC(); got != want && len(b) == 0 {"}},

@@ -50,6 +50,10 @@ type Options struct {
 	// Weak is for acks=1 and acks=0 without idempotence: what was acknowledged may be lost, and its offset
 	// may be given to another value. What was read must stay, and nothing may be there twice.
 	Weak bool
+	// Unacknowledged is for acks=0: nothing is acknowledged, and anything may be lost. Weak goes with it.
+	Unacknowledged bool
+	// Trims: the log start moves, and what lies before it in the end is no longer in the log.
+	Trims bool
 	// Isolated are times in which brokers could not reach a majority.
 	Isolated []Window
 }
@@ -127,14 +131,14 @@ func Check(ops []Op, o Options) *Report {
 		parts[id].check()
 	}
 	for id := range o.Partitions {
-		if p := parts[id]; p == nil || p.acked == 0 {
+		if p := parts[id]; p == nil || p.acked == 0 && (!o.Unacknowledged || len(p.read) == 0) {
 			r.add(ThinHistory, id, "no value was acknowledged")
 		}
 	}
-	if r.Acked < o.MinAcked || r.Acked == 0 {
+	if r.Acked < o.MinAcked || r.Acked == 0 && !o.Unacknowledged {
 		r.add(ThinHistory, None, "%d values were acknowledged, want at least %d", r.Acked, max(o.MinAcked, 1))
 	}
-	if written := r.Acked + r.Failed + r.Unknown; float64(r.Unknown) > o.MaxUnknown*float64(written) {
+	if written := r.Acked + r.Failed + r.Unknown; !o.Unacknowledged && float64(r.Unknown) > o.MaxUnknown*float64(written) {
 		r.add(VagueHistory, None, "%d of %d written values have an unknown fate, more than %.1f %%", r.Unknown, written, 100*o.MaxUnknown)
 	}
 	if !final {

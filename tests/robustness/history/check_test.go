@@ -548,3 +548,47 @@ func BenchmarkCheck(b *testing.B) {
 	}
 	b.ReportMetric(float64(values)*float64(b.N)/b.Elapsed().Seconds(), "values/s")
 }
+
+// trimmed is a history of a log whose start has moved to offset 2: what lay before it is not read at the end.
+func trimmed() []Op {
+	return []Op{
+		{Kind: Send, Status: OK, Node: 1, Start: 1, End: 2, Attempts: 1, Values: []int64{1, 2}, Offset: 0, HighWatermark: None, LogStart: None},
+		{Kind: Send, Status: OK, Node: 1, Start: 3, End: 4, Attempts: 1, Order: 1, Values: []int64{3, 4}, Offset: 2, HighWatermark: None, LogStart: None},
+		{Kind: Poll, Process: 9, Status: OK, Node: 1, Epoch: 5, Start: 5, End: 6, Values: []int64{1, 2}, Offsets: []int64{0, 1}, Epochs: []int32{5, 5}, HighWatermark: 4, LogStart: 0},
+		{Kind: Offsets, Status: OK, Node: 1, Epoch: 5, Start: 7, End: 8, Offset: None, HighWatermark: None, LogStart: 2},
+		{Kind: Assign, Process: 10, Status: OK, Start: 9, End: 9, Offset: 2, HighWatermark: None, LogStart: None, Final: true},
+		{Kind: Poll, Process: 10, Status: OK, Node: 1, Epoch: 5, Start: 9, End: 10, Values: []int64{3, 4}, Offsets: []int64{2, 3}, Epochs: []int32{5, 5}, HighWatermark: 4, LogStart: 2, Final: true},
+	}
+}
+
+func TestTrims_WhatLiesBeforeTheLogStartMayBeGone(t *testing.T) {
+	if r := Check(trimmed(), Options{Partitions: 1, Trims: true}); !r.Passed() {
+		t.Errorf("%v", r.Violations)
+	}
+	if r := Check(trimmed(), Options{Partitions: 1}); r.Count[Vanished] != 2 {
+		t.Errorf("without Trims: %v", r.Count)
+	}
+	lost := trimmed()
+	lost[5].Values, lost[5].Offsets, lost[5].Epochs = []int64{4}, []int64{3}, []int32{5}
+	if r := Check(lost, Options{Partitions: 1, Trims: true}); r.Count[LostWrite] != 1 {
+		t.Errorf("a value behind the log start is missing: %v", r.Count)
+	}
+	back := append(trimmed(), Op{Kind: Offsets, Status: OK, Node: 1, Epoch: 5, Start: 11, End: 12, Offset: None, HighWatermark: None, LogStart: 1})
+	if r := Check(back, Options{Partitions: 1, Trims: true}); r.Count[LogStartMoved] != 1 {
+		t.Errorf("the log start went back: %v", r.Count)
+	}
+}
+
+func TestUnacknowledged_ReadingIsEnough(t *testing.T) {
+	ops := []Op{
+		{Kind: Send, Status: Unknown, Node: 1, Start: 1, End: 2, Attempts: 1, Values: []int64{1}, Offset: None, HighWatermark: None, LogStart: None},
+		{Kind: Send, Status: Unknown, Node: 1, Start: 3, End: 4, Attempts: 1, Order: 1, Values: []int64{2}, Offset: None, HighWatermark: None, LogStart: None},
+		{Kind: Poll, Process: 9, Status: OK, Node: 1, Epoch: 5, Start: 5, End: 6, Values: []int64{2}, Offsets: []int64{0}, Epochs: []int32{5}, HighWatermark: 1, LogStart: 0, Final: true},
+	}
+	if r := Check(ops, Options{Partitions: 1, Weak: true, Unacknowledged: true}); !r.Passed() || r.Unknown-r.Read != 1 {
+		t.Errorf("%v", r.Violations)
+	}
+	if r := Check(ops[:2], Options{Partitions: 1, Weak: true, Unacknowledged: true}); r.Count[ThinHistory] == 0 {
+		t.Error("nothing was read, and it passes")
+	}
+}

@@ -117,6 +117,9 @@ func (p *partition) checkEpochEnds(known []int64) {
 		if op.Kind != EpochEnd || op.Asked >= op.Epoch {
 			continue
 		}
+		if p.o.Trims && op.Offset <= p.start {
+			continue // of epochs before the log start, that is given for their end
+		}
 		was, ok := ends[op.Asked]
 		now := end{op.Answered, op.Offset}
 		if ok && was != now {

@@ -19,6 +19,7 @@ type partition struct {
 	last   map[int64]bool  // values of the final reading
 	bound  int64           // the highest offset that was read
 	acked  int             // values
+	start  int64           // the log start in the end, with Options.Trims
 	index  map[int64]int   // offset → place among the known offsets
 }
 
@@ -48,6 +49,7 @@ func (p *partition) check() {
 		}
 	}
 	known := p.indexOffsets()
+	p.findStart()
 	p.checkWrites()
 	p.checkDense(known)
 	p.checkEpochs(known)
@@ -135,6 +137,15 @@ func (p *partition) addPoll(op *Op) {
 	}
 }
 
+// findStart finds the log start in the end.
+func (p *partition) findStart() {
+	for _, op := range p.ops {
+		if p.o.Trims && (op.Kind == Offsets || op.Kind == Poll) {
+			p.start = max(p.start, op.LogStart)
+		}
+	}
+}
+
 // place notes that the value stands at the offset.
 func (p *partition) place(o, v int64) {
 	if other, ok := p.at[o]; ok && other != v {
@@ -173,6 +184,7 @@ func (p *partition) checkWrites() {
 		for _, v := range op.Values {
 			o, placed := p.offset[v]
 			switch {
+			case placed && o < p.start:
 			case p.read[v] && !p.last[v] && p.anyFinal():
 				p.bad(Vanished, "value %d was read at offset %d, and is not in the log at the end", v, o)
 			case p.read[v]:
@@ -199,6 +211,9 @@ func (p *partition) anyFinal() bool {
 func (p *partition) checkDense(known []int64) {
 	next := int64(0)
 	for _, o := range known {
+		if next < p.start {
+			next = max(next, min(o, p.start))
+		}
 		if o != next {
 			p.bad(OffsetGap, "offsets %d to %d hold nothing", next, o-1)
 		}

@@ -1,11 +1,14 @@
 package rig
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +21,8 @@ type Options struct {
 	Binary   string
 	Settings []string // key=value, for every broker
 	MayDie   bool     // brokers may end by themselves
+	// Own are further settings of one broker; nil: none.
+	Own func(node int32) []string
 	// Mount is called for each node with the directory in which its data are to lie, and returns the one to give
 	// to the broker; nil: the same. The directory that it returns is not removed, and unmount is called at the end.
 	Mount func(node int32, dir string) (data string, unmount func(), err error)
@@ -80,13 +85,16 @@ func New(t testing.TB, o Options) *Cluster {
 	return c
 }
 
+// founders found a cluster; more brokers join it.
+const founders = 5
+
 // peers is the setting cluster.peers.
 func (c *Cluster) peers() string {
 	if len(c.Nodes) == 1 {
 		return ""
 	}
 	var peers []string
-	for _, n := range c.Nodes {
+	for _, n := range c.Nodes[:min(len(c.Nodes), founders)] {
 		peers = append(peers, fmt.Sprintf("%d@%s", n.ID, n.RaftAddr()))
 	}
 	return strings.Join(peers, ",")
@@ -133,6 +141,18 @@ func (c *Cluster) Terminate(within time.Duration) error {
 	}
 	all.Wait()
 	return errors.Join(errs...)
+}
+
+// Command runs the broker's program where clients are, and returns what it prints. Errors: it ends with another code than 0.
+func (c *Cluster) Command(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, c.options.Binary, args...)
+	cmd.Dir = c.Dir
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "STELE_") })
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
 }
 
 // KillAll kills every broker, all at once.

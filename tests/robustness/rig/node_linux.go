@@ -90,7 +90,10 @@ func (n *Node) args() []string {
 	set("node.id", strconv.Itoa(int(n.ID)))
 	set("listeners", "PLAINTEXT://"+n.Addr())
 	set("log.dirs", n.Data)
-	if peers := n.c.peers(); peers != "" {
+	switch peers := n.c.peers(); {
+	case n.ID > founders:
+		set("cluster.join", n.c.Node(1).RaftAddr()+","+n.c.Node(2).RaftAddr())
+	case peers != "":
 		set("cluster.peers", peers)
 	}
 	if n.c.net == nil {
@@ -99,7 +102,21 @@ func (n *Node) args() []string {
 	for _, s := range n.c.options.Settings {
 		args = append(args, "--set", s)
 	}
+	if n.c.options.Own != nil {
+		for _, s := range n.c.options.Own(n.ID) {
+			args = append(args, "--set", s)
+		}
+	}
 	return args
+}
+
+// Offline runs a command of the broker's program with the settings of a broker that does not run, and returns what it prints.
+func (n *Node) Offline(ctx context.Context, command ...string) (string, error) {
+	n.c.t.Helper()
+	if n.Alive() {
+		n.c.t.Fatalf("node %d runs", n.ID)
+	}
+	return n.c.Command(ctx, append(command, n.args()[1:]...)...)
 }
 
 // wait waits for the end of a process, which must be wanted.

@@ -89,6 +89,21 @@ func (a *Availability) MaxGap() (longest time.Duration) {
 	return longest
 }
 
+// Gaps returns for each partition the longest time between two acknowledgements since the last call of MaxGap, the time
+// since the last acknowledgement included.
+func (a *Availability) Gaps() (gaps []time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for p := range a.gap {
+		gap := a.gap[p]
+		if !a.last[p].IsZero() {
+			gap = max(gap, time.Since(a.last[p]))
+		}
+		gaps = append(gaps, gap)
+	}
+	return gaps
+}
+
 // Latencies returns how long the writes took that were acknowledged from one time to the other, ascending.
 func (a *Availability) Latencies(from, to time.Time) (took []time.Duration) {
 	a.mu.Lock()

@@ -36,6 +36,12 @@ type Config struct {
 	MaxBatch int
 	// SegmentBytes of the topic; 0: the broker's default.
 	SegmentBytes int
+	// Settings are further ones of the topic.
+	Settings map[string]string
+	// Assignment is where the replicas of each partition are; nil: the cluster decides.
+	Assignment [][]int32
+	// Trims: the log start moves. Consumers whose position is gone go on there.
+	Trims bool
 	Seed         uint64
 	Recorder     *history.Recorder
 }

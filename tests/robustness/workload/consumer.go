@@ -64,7 +64,7 @@ func (c *consumer) run(ctx context.Context) {
 		if pause(ctx, retryPause) != nil {
 			return
 		}
-		if !c.final && c.rng.IntN(8) == 0 {
+		if !c.final && !c.cfg.Trims && c.rng.IntN(8) == 0 {
 			c.assign(max(0, c.next-c.rng.Int64N(rewind)))
 		}
 	}
@@ -115,11 +115,24 @@ func (c *consumer) fetch(conn *conn, route Route) error {
 	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 || resp.Topics[0].Partitions[0].Partition != c.partition {
 		return fmt.Errorf("%w to Fetch", errAnswer)
 	}
-	return c.took(&resp.Topics[0].Partitions[0], start, route)
+	return c.took(conn, &resp.Topics[0].Partitions[0], start, route)
+}
+
+// skip goes on at the log start, if the position lies before it.
+func (c *consumer) skip(conn *conn, route Route) error {
+	first, err := listOffset(conn, c.cfg.Topic, c.partition, earliest, route.Epoch)
+	if err != nil {
+		return err
+	}
+	if first <= c.next {
+		return errMoved // it is the end that lies before
+	}
+	c.assign(first)
+	return nil
 }
 
 // took records an answer and advances the position.
-func (c *consumer) took(part *kmsg.FetchResponseTopicPartition, start int64, route Route) error {
+func (c *consumer) took(conn *conn, part *kmsg.FetchResponseTopicPartition, start int64, route Route) error {
 	op := history.Op{
 		Kind: history.Poll, Process: c.process, Partition: c.partition, Status: history.OK, Start: start, Node: route.Node, Epoch: route.Epoch,
 		Offset: c.next, HighWatermark: part.HighWatermark, LogStart: part.LogStartOffset, Final: c.final,
@@ -128,6 +141,8 @@ func (c *consumer) took(part *kmsg.FetchResponseTopicPartition, start int64, rou
 		c.router.learn(c.partition, part.CurrentLeader.LeaderID, part.CurrentLeader.LeaderEpoch)
 	}
 	switch err := errorOf(part.ErrorCode); {
+	case errors.Is(err, codeOffsetOutOfRange) && c.cfg.Trims:
+		return c.skip(conn, route)
 	case errors.Is(err, codeOffsetOutOfRange):
 		op.Lost, op.Error, op.HighWatermark = true, err.Error(), history.None
 		c.gone = true

@@ -52,6 +52,7 @@ type producer struct {
 	process int
 	rng     *rand.Rand
 	values  *atomic.Int64 // hands out unique values
+	quiet   *atomic.Bool  // nothing new is issued
 	avail   *Availability
 	router  *Router
 
@@ -64,7 +65,7 @@ type producer struct {
 
 func newProducer(w *Workload, process int) *producer {
 	p := &producer{
-		cfg: w.cfg, process: process, values: &w.values, avail: w.Availability, router: w.Router,
+		cfg: w.cfg, process: process, values: &w.values, quiet: &w.quiet, avail: w.Availability, router: w.Router,
 		links: map[int32]*link{}, answers: make(chan answer, 1024),
 	}
 	p.rng = rand.New(rand.NewPCG(p.cfg.Seed, uint64(process)))
@@ -120,7 +121,7 @@ func (p *producer) loop(ctx context.Context, stop <-chan struct{}) bool {
 		case <-stop:
 			stopping, stop = true, nil
 		case <-tick.C:
-			if !stopping {
+			if !stopping && !p.quiet.Load() {
 				p.issue(ctx)
 			}
 		case a := <-p.answers:

@@ -53,6 +53,15 @@ func createTopic(ctx context.Context, addr string, cfg Config) error {
 			topic.Configs = append(topic.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: name, Value: new(strconv.Itoa(value))})
 		}
 	}
+	for k, v := range cfg.Settings {
+		topic.Configs = append(topic.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: k, Value: &v})
+	}
+	if cfg.Assignment != nil {
+		topic.NumPartitions, topic.ReplicationFactor = -1, -1
+		for p, nodes := range cfg.Assignment {
+			topic.ReplicaAssignment = append(topic.ReplicaAssignment, kmsg.CreateTopicsRequestTopicReplicaAssignment{Partition: int32(p), Replicas: nodes})
+		}
+	}
 	set("segment.bytes", cfg.SegmentBytes)
 	set("min.insync.replicas", cfg.MinISR)
 	req := kmsg.NewPtrCreateTopicsRequest()

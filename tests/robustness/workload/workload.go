@@ -16,6 +16,7 @@ type Workload struct {
 	cfg    Config
 	cancel context.CancelFunc
 	stop   chan struct{}
+	quiet  atomic.Bool
 	values atomic.Int64
 	ends   atomic.Pointer[[]int64]
 
@@ -47,6 +48,9 @@ func Start(ctx context.Context, cfg Config) *Workload {
 // Acked is the number of values acknowledged so far.
 func (w *Workload) Acked() int64 { return w.Availability.Acked() }
 
+// Quiet has the producers issue nothing new, or go on.
+func (w *Workload) Quiet(on bool) { w.quiet.Store(on) }
+
 var errUnread = errors.New("not everything was read")
 
 // Finish stops the producers, waits until their batches are resolved and the consumers have read everything, and
@@ -76,6 +80,25 @@ func (w *Workload) Finish(ctx context.Context) error {
 		return fmt.Errorf("%w within the time: %w", errUnread, ctx.Err())
 	}
 	return nil
+}
+
+// LogStart asks the leader for the log start of a partition, trying until ctx ends.
+func (w *Workload) LogStart(ctx context.Context, p int32) (int64, error) {
+	for {
+		c, route := w.Router.leaderConn(ctx, p)
+		if c == nil {
+			return 0, fmt.Errorf("partition %d: %w", p, ctx.Err())
+		}
+		start, err := listOffset(c, w.cfg.Topic, p, earliest, route.Epoch)
+		c.close()
+		if err == nil {
+			return start, nil
+		}
+		w.Router.Refresh()
+		if stopped := pause(ctx, retryPause); stopped != nil {
+			return 0, fmt.Errorf("partition %d: %w; last: %w", p, stopped, err)
+		}
+	}
 }
 
 // endOffsets asks the leaders for the end of each partition, trying until ctx ends.

@@ -26,6 +26,8 @@ type options struct {
 	greps         []string
 	stats         bool
 	wait          bool
+	group         string
+	noCommit      bool
 
 	from    client.Position
 	to      *client.Position
@@ -44,6 +46,8 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.format, "format", "f", "value", "value, raw, json, pretty, or a text with verbs")
 	f.IntSliceVarP(&o.partitions, "partition", "p", nil, "partitions to read (default all)")
 	f.BoolVarP(&o.regex, "regex", "r", false, "topics are regular expressions")
+	f.StringVarP(&o.group, "group", "g", "", "read as a member of this `group`, and commit")
+	f.BoolVar(&o.noCommit, "no-commit", false, "with -g: commit nothing")
 	f.StringArrayVar(&o.greps, "grep", nil, "only records that match: `k:RE`, v:RE or h:NAME=RE, repeatable")
 	f.BoolVar(&o.stats, "stats", false, "print rates and lag each second")
 	f.BoolVar(&o.wait, "wait", false, "wait for a topic that does not exist")
@@ -63,6 +67,9 @@ func (o *options) check(f *pflag.FlagSet) error {
 	case o.wait && o.regex:
 		return cli.Usagef("--wait needs a topic's name, not a regular expression")
 	}
+	if err := o.checkGroup(f); err != nil {
+		return err
+	}
 	for _, p := range o.partitions {
 		if p < 0 {
 			return cli.Usagef("--partition %d: partitions are numbered from 0", p)
@@ -74,6 +81,9 @@ func (o *options) check(f *pflag.FlagSet) error {
 	var err error
 	if o.from, o.to, err = parseRange(o.offset, time.Now()); err != nil {
 		return &cli.UsageError{Err: err}
+	}
+	if o.group != "" && o.to != nil {
+		return cli.Usagef("-g excludes the range %s", o.offset)
 	}
 	if o.exitEOF {
 		if o.to != nil {
@@ -90,6 +100,19 @@ func (o *options) check(f *pflag.FlagSet) error {
 		o.filters = append(o.filters, flt)
 	}
 	return o.checkFormat()
+}
+
+// checkGroup refuses what a member of a group cannot do: the group says what it reads and from where.
+func (o *options) checkGroup(f *pflag.FlagSet) error {
+	switch {
+	case o.group == "" && f.Changed("group"):
+		return cli.Usagef("-g: a group has a name")
+	case o.group == "" && o.noCommit:
+		return cli.Usagef("--no-commit needs -g")
+	case o.group != "" && (len(o.partitions) > 0 || o.exitEOF):
+		return cli.Usagef("-g excludes -p and -e: the group shares the partitions out, and goes on")
+	}
+	return nil
 }
 
 // checkFormat finds the layout. With several topics, values are preceded by

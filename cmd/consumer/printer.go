@@ -14,21 +14,31 @@ import (
 	"github.com/stelemq/stele/internal/recordfmt"
 )
 
+// source is where records come from: a consumer, or a member of a group.
+type source interface {
+	Poll(ctx context.Context) ([]client.Record, error)
+	Ready() bool
+	Progress() []client.Progress
+	HighWatermark(topic string, partition int32) int64
+}
+
 // printer prints records until it has seen enough.
 type printer struct {
 	o        *options
-	consumer *client.Consumer
+	consumer source
 	out      *bufio.Writer
 	stderr   io.Writer
 	terminal bool
 	line     []byte
 	printed  int64
+	// next is the offset after the last record that was printed, or passed over, of each partition.
+	next map[client.TopicPartition]int64
 
 	records, bytes atomic.Int64 // read, for --stats
 }
 
-func newPrinter(o *options, k *client.Consumer, stdout, stderr io.Writer) *printer {
-	p := &printer{o: o, consumer: k, out: bufio.NewWriterSize(stdout, 256<<10), stderr: stderr, terminal: cli.IsTerminal(stdout)}
+func newPrinter(o *options, k source, stdout, stderr io.Writer) *printer {
+	p := &printer{o: o, consumer: k, out: bufio.NewWriterSize(stdout, 256<<10), stderr: stderr, terminal: cli.IsTerminal(stdout), next: map[client.TopicPartition]int64{}}
 	if p.terminal && o.layout != nil {
 		o.layout = o.layout.TerminalSafe()
 	}
@@ -85,6 +95,7 @@ func (p *printer) print(records []client.Record) (enough bool, err error) {
 	for i := range records {
 		r := &records[i]
 		size += int64(len(r.Key) + len(r.Value))
+		p.next[client.TopicPartition{Topic: r.Topic, Partition: r.Partition}] = r.Offset + 1
 		if !matches(p.o.filters, r) {
 			continue
 		}

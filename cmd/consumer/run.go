@@ -19,7 +19,8 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		Example: `  consumer -t logs --from-beginning          all there is, and what comes
   consumer -t logs -o -100 -e                the last 100 of each partition
   consumer -t logs -o @-1h -f '%T %k %v\n'   since an hour ago, with time and key
-  consumer -t app -t audit --grep v:ERROR    what comes and matches`,
+  consumer -t app -t audit --grep v:ERROR    what comes and matches
+  consumer -t logs -g app1                   as one of a group that shares the work`,
 		Long: `Offsets (-o): start, end, 42, +5 (after the start), -10 (before the end),
 @-1h, @2026-01-02T03:04:05Z, @1767323045000 (the first record from then on).
 A range FROM:TO stops there: @-2h:-1h, 10:20, :end.
@@ -54,6 +55,9 @@ func consume(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	assign, err := o.assign(ctx, c, stderr)
 	if err != nil {
 		return err
+	}
+	if o.group != "" {
+		return consumeGroup(ctx, o, c, stdout, stderr)
 	}
 	k, err := c.NewConsumer(client.ConsumerOptions{Assign: assign, RequestTimeout: o.connection.Timeout})
 	if err != nil {

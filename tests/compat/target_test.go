@@ -81,7 +81,8 @@ func (b *target) start(ctx context.Context) error {
 		"--set", "http.listen=off",
 		"--set", "listeners=PLAINTEXT://"+b.bootstrap,
 		"--set", "log.dirs="+b.data,
-		"--set", "num.partitions=3")
+		"--set", "num.partitions=3",
+		"--set", "group.initial.rebalance.delay.ms=0")
 	b.cmd.Dir = b.root
 	b.cmd.Stdout, b.cmd.Stderr = b.log, b.log
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

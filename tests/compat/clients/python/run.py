@@ -3,6 +3,7 @@
 run.py LIBRARY produce BOOTSTRAP TOPIC CODEC      records as JSON lines on stdin
 run.py LIBRARY consume BOOTSTRAP WANTED           WANTED: JSON list of {topic, count}; records as JSON lines on stdout
 run.py LIBRARY offset  BOOTSTRAP TOPIC MILLIS     the offset of the first record from that time on
+run.py LIBRARY group   BOOTSTRAP GROUP TOPIC N    reads N records as a member, commits; prints their values
 run.py LIBRARY create  BOOTSTRAP TOPIC            creates a topic; prints "ok" or the name of the error
 run.py LIBRARY send    BOOTSTRAP TOPIC BYTES      sends one record of that many bytes; prints "ok" or the name of the error
 
@@ -79,6 +80,17 @@ class Confluent:
             left -= 1
         c.close()
 
+    def group(self, group, topic, n):
+        c = self.lib.Consumer({**self.conf, "group.id": group, "enable.auto.commit": False, "auto.offset.reset": "earliest"})
+        c.subscribe([topic])
+        for _ in range(int(n)):
+            m = c.poll(TIMEOUT)
+            if m is None or m.error():
+                sys.exit("no record" if m is None else str(m.error()))
+            print(m.value().decode())
+        c.commit(asynchronous=False)
+        c.close()
+
     def offset(self, topic, millis):
         c = self.consumer()
         print(c.offsets_for_times([self.lib.TopicPartition(topic, 0, millis)], timeout=TIMEOUT)[0].offset)
@@ -139,6 +151,27 @@ class KafkaPython:
             sys.exit(f"{left} records missing")
         c.close()
 
+    def group(self, group, topic, n):
+        c = self.lib.KafkaConsumer(
+            topic,
+            **self.conf,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            consumer_timeout_ms=int(TIMEOUT * 1000),
+            fetch_max_wait_ms=200,
+        )
+        left = int(n)
+        for m in c:
+            print(m.value.decode())
+            left -= 1
+            if left == 0:
+                break
+        if left:
+            sys.exit(f"{left} records missing")
+        c.commit()
+        c.close()
+
     def offset(self, topic, millis):
         c = self.consumer()
         part = self.lib.TopicPartition(topic, 0)
@@ -173,6 +206,8 @@ def main():
         client.produce(*args)
     elif action == "consume":
         client.consume(json.loads(args[0]))
+    elif action == "group":
+        client.group(*args)
     elif action == "create":
         client.create(args[0])
     else:

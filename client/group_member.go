@@ -396,7 +396,8 @@ func (m *groupMember) grown(ctx context.Context) bool {
 	return len(now) != len(m.partitions)
 }
 
-// leave takes the member out of its group; a static one comes back.
+// leave takes the member out of its group; a static one comes back. It does not use the member's own connection, on which a
+// broker answers nothing as long as a request to join waits for others.
 func (m *groupMember) leave(ctx context.Context) {
 	id, _ := m.identity()
 	if id == "" || m.g.opts.Instance != "" {
@@ -406,7 +407,8 @@ func (m *groupMember) leave(ctx context.Context) {
 	one := kmsg.NewLeaveGroupRequestMember()
 	one.MemberID = id
 	req.Group, req.MemberID, req.Members = m.g.opts.Group, id, []kmsg.LeaveGroupRequestMember{one}
-	if _, err := m.ask(ctx, req); err != nil {
+	code := func(r kmsg.Response) int16 { return r.(*kmsg.LeaveGroupResponse).ErrorCode } //nolint:errcheck,forcetypeassert // decoded as such
+	if _, err := m.g.client.askGroup(ctx, m.g.opts.Group, req, code); err != nil {
 		m.g.client.opts.Logger.Debug("leave the group", "group", m.g.opts.Group, "error", err)
 	}
 }

@@ -159,3 +159,36 @@ func TestGroupConsumer_MembersComeAndGo(t *testing.T) {
 		})
 	}
 }
+
+// A member that ends while the group is still waiting for others leaves it: its request to join holds back what it sends on
+// the same connection.
+func TestGroupConsumer_LeavesWhileItJoins(t *testing.T) {
+	b := brokertest.Start(t, brokertest.Options{Config: func(c *broker.Config) {
+		c.Groups.InitialRebalanceDelay, c.OffsetsTopic.Partitions = time.Hour, 2
+	}})
+	k, err := client.New(client.Options{Bootstrap: []string{b.Address()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = k.Close() })
+	createTopic(t, dialAddress(t, b.Address()), "t", 1, 1)
+	g, err := k.NewGroupConsumer(client.GroupOptions{Group: "g", Topics: []string{"t"}, RebalanceTimeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	members := func(want int) func() bool {
+		return func() bool {
+			d, err := k.DescribeGroup(t.Context(), "g")
+			return err == nil && len(d.Members) == want
+		}
+	}
+	eventually(t, "the group has a member that waits", members(1))
+	began := time.Now()
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 2*time.Second { // it would give up after five
+		t.Errorf("it took %s to leave", took)
+	}
+	eventually(t, "the group has no member", members(0))
+}

@@ -187,7 +187,7 @@ func New(o Options) (*Broker, error) {
 }
 
 func (b *Broker) registerMetrics() error {
-	all := append(b.metrics.collectors(), newPartitionCollector(b),
+	all := append(b.metrics.collectors(), newPartitionCollector(b), newGroupCollector(b),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range all {
 		var already prometheus.AlreadyRegisteredError

@@ -105,6 +105,21 @@ func (k *coordinator) read(ctx context.Context, f func(*group.Coordinator)) bool
 	}
 }
 
+// change has f change the state, if this replica answers requests then.
+func (k *coordinator) change(f func(*group.Coordinator)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return
+	}
+	k.calls = append(k.calls, func(c *group.Coordinator) {
+		if c != nil {
+			f(c)
+		}
+	})
+	signal(k.wake)
+}
+
 // run follows the log until ctx ends.
 func (k *coordinator) run(ctx context.Context) {
 	defer close(k.done)

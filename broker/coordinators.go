@@ -63,6 +63,13 @@ func (cs *coordinators) closing(p *partition) {
 	}
 }
 
+// topicDeleted has what is committed for a topic be dropped.
+func (cs *coordinators) topicDeleted(name string) {
+	for _, k := range cs.here() {
+		k.change(func(c *group.Coordinator) { c.TopicsDeleted(func(topic string) bool { return topic == name }) })
+	}
+}
+
 // close ends all.
 func (cs *coordinators) close() {
 	cs.cancel()

@@ -195,6 +195,9 @@ func (p *produceCall) offer(part *producePart, t *metadata.Topic, records []byte
 	if (p.acks < -1 || p.acks > 1) && code != protocol.UnknownTopicOrPartition {
 		code = protocol.InvalidRequiredAcks
 	}
+	if code == protocol.None && metadata.InternalTopic(t.Name) {
+		code = protocol.InvalidTopicException // its leader's state is what it has written itself
+	}
 	if code != protocol.None {
 		part.fail(code, "")
 		return

@@ -400,6 +400,9 @@ func (ps *partitions) drop(id metadata.TopicID, missing bool) {
 		ps.enqueue(p)
 	}
 	ps.b.metrics.dropTopic(local.name)
+	if !missing {
+		ps.b.coordinators.topicDeleted(local.name)
+	}
 }
 
 func (ps *partitions) enqueue(p *partition) {

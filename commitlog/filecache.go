@@ -77,6 +77,7 @@ type lazyFile struct {
 	refs    int
 	pins    int
 	retired bool // close when the last reference goes
+	gone    bool // the name is another file's now: it is never opened again
 }
 
 func newLazyFile(fsys vfs.FS, path string, cache *FileCache) *lazyFile {
@@ -87,6 +88,10 @@ func newLazyFile(fsys vfs.FS, path string, cache *FileCache) *lazyFile {
 func (l *lazyFile) acquire() (vfs.File, error) {
 	l.used.Store(l.cache.clock.Add(1))
 	l.mu.Lock()
+	if l.gone {
+		l.mu.Unlock()
+		return nil, errReplaced
+	}
 	if l.f != nil {
 		l.refs++
 		f := l.f
@@ -128,6 +133,15 @@ func (l *lazyFile) retire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.retired = true
+	l.closeIdleLocked()
+}
+
+// retireForGood has the file closed as soon as nobody uses it, and never opened again.
+func (l *lazyFile) retireForGood() {
+	l.cache.drop(l)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pins, l.retired, l.gone = 0, true, true
 	l.closeIdleLocked()
 }
 

@@ -20,6 +20,8 @@ const (
 	snapshotSuffix  = ".snapshot"
 	deletedSuffix   = ".deleted"
 	tmpSuffix       = ".tmp"
+	cleanedSuffix   = ".cleaned"
+	swapSuffix      = ".swap"
 
 	epochsName   = "leader-epoch-checkpoint"
 	metadataName = "partition.metadata"

@@ -51,6 +51,9 @@ func (r *Recovery) finish(end End, logStart record.Offset) (*Log, error) {
 		s.env = &l.env
 	}
 	l.segments.Store(&r.segs)
+	if err := r.loadCleaned(l); err != nil {
+		return nil, err
+	}
 	// A producer snapshot vouches for indexes and epochs below its offset.
 	from, ps, err := l.newestSnapshotLocked(end.Next)
 	if err != nil {

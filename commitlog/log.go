@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -24,7 +25,7 @@ type End struct {
 
 // Log is one replica's log. See the package comment for who may call what at the same time.
 //
-// Lock order: wmu, environment.derivedMu, smu; the locks of segments, producers and epochs are leaves.
+// Lock order: cleanMu, filesMu, wmu, environment.derivedMu, smu; the locks of segments, producers and epochs are leaves.
 type Log struct {
 	env environment
 
@@ -39,6 +40,12 @@ type Log struct {
 	hints     hints
 
 	closed atomic.Bool
+
+	cleaned     atomic.Pointer[cleanedState]
+	cancelClean atomic.Pointer[context.CancelFunc] // of the turn of compaction under way
+	stopping    atomic.Bool                        // no further turn begins
+	cleanMu     sync.Mutex                         // held by a turn of compaction
+	filesMu     sync.Mutex                         // held while files of closed segments are removed or replaced
 
 	wmu sync.Mutex
 	// wmu serialises writers and guards:
@@ -217,6 +224,7 @@ func (l *Log) AssignEpoch(e record.LeaderEpoch, start record.Offset) error {
 // Close flushes the indexes and the producer state, syncs and closes the log. It is idempotent. Of a
 // log that has failed it only closes the files and returns the failure.
 func (l *Log) Close() error {
+	defer l.stopCleaning()()
 	l.wmu.Lock()
 	defer l.wmu.Unlock()
 	if l.closed.Swap(true) {

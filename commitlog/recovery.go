@@ -28,7 +28,7 @@ type Recovery struct {
 }
 
 // OpenRecovery opens a partition's directory, creating it and partition.metadata if they are absent
-// (and only then syncing anything). It changes nothing else.
+// (and only then syncing anything), and carries out what a crash has left of a compaction. It changes nothing else.
 // Errors: ErrUnsupportedVersion, ErrTopicIDMismatch, *CorruptionError (partition.metadata).
 func OpenRecovery(dir string, o Options) (*Recovery, error) {
 	o = o.withDefaults()
@@ -42,6 +42,13 @@ func OpenRecovery(dir string, o Options) (*Recovery, error) {
 		return nil, fmt.Errorf("commitlog: open %s: %w", dir, err)
 	}
 	if r.topicID, err = checkMetadata(o.FS, dir, o.TopicID); err != nil {
+		return nil, fmt.Errorf("commitlog: open %s: %w", dir, err)
+	}
+	changed, err := finishSwaps(&r.env, names)
+	if err == nil && changed {
+		names, err = o.FS.ReadDir(dir)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("commitlog: open %s: %w", dir, err)
 	}
 	r.names = names
@@ -269,12 +276,12 @@ func batchFollows(f vfs.File, pos, end int64, next record.Offset) (bool, error) 
 // isOrphan reports whether a file is left over: cut short in the middle of being written or removed, or
 // an index without its segment.
 func (r *Recovery) isOrphan(name string) bool {
-	for _, suffix := range []string{deletedSuffix, tmpSuffix} {
+	for _, suffix := range []string{deletedSuffix, tmpSuffix, cleanedSuffix, swapSuffix} {
 		stem, ok := strings.CutSuffix(name, suffix)
 		if !ok {
 			continue
 		}
-		if stem == epochsName || stem == metadataName {
+		if stem == epochsName || stem == metadataName || stem == cleanedName {
 			return true
 		}
 		for _, s := range []string{logSuffix, indexSuffix, timeIndexSuffix} {

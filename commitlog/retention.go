@@ -33,6 +33,8 @@ func (l *Log) AdvanceLogStart(o record.Offset, reason string) error {
 // DeleteSegmentsBelow deletes the segments that lie wholly below o and below the log start, never the
 // active one, and returns their bases. Reads that are under way end well.
 func (l *Log) DeleteSegmentsBelow(o record.Offset) (deleted []record.Offset, err error) {
+	l.filesMu.Lock()
+	defer l.filesMu.Unlock()
 	l.wmu.Lock()
 	defer l.wmu.Unlock()
 	if err := l.usable(); err != nil {

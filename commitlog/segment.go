@@ -45,6 +45,8 @@ type segment struct {
 
 	index, timeIndex *lazyFile
 	imu              sync.Mutex
+	// replaced: the segment has been compacted, its files' names are another's; imu guards.
+	replaced bool
 	// imu guards the index files of a closed segment:
 	checked  bool
 	offsets  int // entries
@@ -153,6 +155,9 @@ func (s *segment) endRel(next record.Offset) int64 { return int64(next - s.base)
 // ensureIndex checks the index files of a closed segment once, and makes them anew if they are missing
 // or damaged. next is the base of the following segment. Caller holds imu.
 func (s *segment) ensureIndexLocked(next record.Offset) error {
+	if s.replaced {
+		return errReplaced
+	}
 	if s.checked || s.mem.Load() != nil {
 		return nil
 	}
@@ -191,6 +196,9 @@ func (s *segment) complete(offsets []indexEntry, times []timeEntry, next record.
 
 // rebuildIndexLocked makes the index of a closed segment from its batches. Caller holds imu.
 func (s *segment) rebuildIndexLocked(next record.Offset) error {
+	if s.replaced {
+		return errReplaced
+	}
 	m, err := s.scanIndex(next)
 	if errors.Is(err, ErrCorrupt) {
 		// What lies before the damage stays readable; the damage is reported where it is read.

@@ -20,6 +20,8 @@ type State struct {
 	// Epochs begin below Offset, ascending.
 	Epochs    []EpochStart
 	Producers []Producer
+	// Rewritten is the offset below which batches may not be what was appended (Log.Rewritten of where they come from).
+	Rewritten record.Offset
 }
 
 // errStop ends a scan.
@@ -120,6 +122,11 @@ func Begin(dir string, o Options, st State) (*Log, error) {
 	l.takeSnapshotLocked()
 	l.env.derivedMu.Unlock()
 	l.unstored = true
+	// Written in any case: the files may be moved to where another log's were.
+	l.cleaned.Store(&cleanedState{clean: record.NoOffset})
+	if err := l.storeCleaned(cleanedState{0, st.Rewritten}); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
 	return l, nil
 }
 

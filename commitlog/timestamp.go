@@ -110,7 +110,7 @@ func (l *Log) searchTime(s *segment, next record.Offset, ts int64, start, limit 
 
 // firstAt finds the first record of a batch at or after ts, and at or after offset start.
 func firstAt(b record.Batch, ts int64, start record.Offset) (TimestampOffset, error) {
-	if b.Attributes().LogAppendTime() {
+	if b.Attributes().LogAppendTime() && whole(b) {
 		return TimestampOffset{b.MaxTimestamp(), max(b.BaseOffset(), start), b.LeaderEpoch()}, nil
 	}
 	for r, err := range b.Records(maxBatchOutput) {
@@ -123,6 +123,9 @@ func firstAt(b record.Batch, ts int64, start record.Offset) (TimestampOffset, er
 	}
 	return noTimestampOffset(), nil
 }
+
+// whole reports whether a batch has all of its records still.
+func whole(b record.Batch) bool { return b.Count() == b.LastOffsetDelta()+1 }
 
 // MaxTimestamp finds the record with the largest timestamp in [log start, upTo); the first of several.
 // Errors: *CorruptionError, ErrClosed. Concurrent.
@@ -185,7 +188,7 @@ func (l *Log) maxInSegment(s *segment, next record.Offset, latest timeEntry, sta
 }
 
 func maxInBatch(b record.Batch, start, limit record.Offset, best *TimestampOffset) error {
-	if b.Attributes().LogAppendTime() {
+	if b.Attributes().LogAppendTime() && whole(b) {
 		*best = TimestampOffset{b.MaxTimestamp(), max(b.BaseOffset(), start), b.LeaderEpoch()}
 		return nil
 	}

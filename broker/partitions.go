@@ -377,6 +377,7 @@ func logConfig(v topicconfig.Values) dledger.LogConfig {
 		SegmentJitter: v.SegmentJitter, MaxIndexBytes: v.MaxIndexBytes, FileDeleteDelay: v.FileDeleteDelay,
 		FlushMessages: v.FlushMessages, FlushInterval: v.FlushInterval, MinInSyncReplicas: v.MinInSyncReplicas,
 		UncleanLeaderElection: v.UncleanElection, Delete: v.Delete, Compact: v.Compact, RetentionAge: v.RetentionAge, RetentionBytes: v.RetentionBytes,
+		DeleteRetention: v.DeleteRetention, MinDirtyRatio: v.MinDirtyRatio, MinCompactionLag: v.MinCompactionLag, MaxCompactionLag: v.MaxCompactionLag,
 	}
 }
 

@@ -59,7 +59,7 @@ func (l *Log) StateAt(o record.Offset) (State, error) {
 	if err := l.scanProducers(states, at, o); err != nil {
 		return State{}, err
 	}
-	st := State{Offset: o, Producers: states.All()}
+	st := State{Offset: o, Producers: states.All(), Rewritten: min(l.Rewritten(), o)}
 	for _, e := range l.Epochs() {
 		if e.Start < o {
 			st.Epochs = append(st.Epochs, e)

@@ -63,8 +63,10 @@ type manifest struct {
 	Epochs []manifestEpoch `json:"epochs"`
 	// First is where the batches begin that can be had.
 	First record.Offset `json:"first"`
-	// Rewritten: batches below Index may differ from those that others have, so none of them is kept.
-	Rewritten bool `json:"rewritten,omitempty"`
+	// Rewritten is the offset below which compaction may have removed records: of what lies below it nothing is kept that does not
+	// reach up to it. State names what the batches are at this moment; they are asked for under it.
+	Rewritten record.Offset `json:"rewritten,omitempty"`
+	State     uint64        `json:"state"`
 }
 
 type manifestEpoch struct {
@@ -292,7 +294,8 @@ func (p *Partition) stageFor(ctx context.Context, from *source, m *manifest) (*s
 	st := c.stage
 	c.mu.Unlock()
 	if st != nil {
-		if next := st.log.End().Next; st.err == nil && !m.Rewritten && next >= m.First && next <= m.Next {
+		if next := st.log.End().Next; st.err == nil && next >= m.First && next <= m.Next && (st.state == m.State || next >= m.Rewritten) {
+			st.state = m.State
 			return st, nil
 		}
 		if err := c.drop(); err != nil {

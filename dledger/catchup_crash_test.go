@@ -138,9 +138,9 @@ func sourceFrom(p *Partition, rewritten bool) *source {
 	return &source{
 		shard: p.spec.Shard, grant: func(int64) bool { return true },
 		call: func(ctx context.Context, method string, q catchUpQuestion) ([]byte, error) {
-			b, err := p.serve(ctx, method, &q)
+			b, err := p.serve(method, &q)
 			if method == callManifest && rewritten {
-				b = bytes.Replace(b, []byte(`"version":1`), []byte(`"version":1,"rewritten":true`), 1)
+				b = bytes.Replace(b, []byte(`"version":1`), []byte(`"version":1,"rewritten":4611686018427387904`), 1)
 			}
 			return b, err
 		},

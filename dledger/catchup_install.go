@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -220,6 +221,7 @@ func (s *shardLog) becomeLocked(n *shardLog) {
 // reloaded has the partition follow its replaced log.
 func (p *Partition) reloaded() {
 	p.catching.installed.Add(1)
+	p.cleaning.state.Add(1) // other files
 	p.mu.Lock()
 	p.hw.Store(max(p.hw.Load(), int64(p.shard.committedOffset())))
 	p.mu.Unlock()
@@ -278,6 +280,9 @@ func (f *installFile) clear(fsys vfs.FS, dir string) error {
 	}
 	for _, n := range names {
 		at, suffix, ok := offsetOfFile(n)
+		if ext := filepath.Ext(n); ext == ".swap" || ext == ".cleaned" {
+			ok, suffix, at = true, ".raft", math.MaxInt64 // of a compaction of what was here
+		}
 		if !ok || slices.Contains(f.Files, n) {
 			continue
 		}

@@ -17,6 +17,8 @@ type catchUpQuestion struct {
 	// From is where batches are to begin, or as of where the state is asked for; UpTo bounds them, exclusive.
 	From record.Offset `json:"from,omitempty"`
 	UpTo record.Offset `json:"up_to,omitempty"`
+	// State is the manifest's: once it is another, compaction has changed what is asked for.
+	State uint64 `json:"state,omitempty"`
 }
 
 // handleCatchUp registers the calls.
@@ -38,11 +40,22 @@ func (h *Host) serve(method string) transport.Handler {
 		if p == nil || p.quarantined.Load() {
 			return nil, fmt.Errorf("%w: shard %d", errNotServed, q.Shard)
 		}
-		return p.serve(ctx, method, &q)
+		b, err := p.serve(method, &q)
+		if err == nil && method == callBatches {
+			err = h.catchUpRate.wait(ctx, len(b))
+		}
+		return b, err
 	}
 }
 
-func (p *Partition) serve(ctx context.Context, method string, q *catchUpQuestion) ([]byte, error) {
+func (p *Partition) serve(method string, q *catchUpQuestion) ([]byte, error) {
+	c := &p.cleaning
+	c.served.Store(monotonic())
+	c.swap.RLock()
+	defer c.swap.RUnlock()
+	if method != callManifest && q.State != c.state.Load() {
+		return nil, fmt.Errorf("%w: shard %d has been compacted meanwhile", errNotServed, q.Shard)
+	}
 	switch method {
 	case callManifest:
 		m, err := p.manifest()
@@ -57,21 +70,18 @@ func (p *Partition) serve(ctx context.Context, method string, q *catchUpQuestion
 		}
 		return commitlog.AppendProducerSnapshot(nil, st.Producers), nil
 	default:
-		return p.serveBatches(ctx, q)
+		return p.serveBatches(q)
 	}
 }
 
 // serveBatches answers with batches below what is committed, whole and checked, behind a checksum over all of them.
-func (p *Partition) serveBatches(ctx context.Context, q *catchUpQuestion) ([]byte, error) {
+func (p *Partition) serveBatches(q *catchUpQuestion) ([]byte, error) {
 	upTo := min(q.UpTo, p.shard.committedOffset())
 	b, err := p.shard.log.now().ReadStored(make([]byte, 4, 4+catchUpChunk), q.From, upTo, catchUpChunk, true)
 	if err != nil {
 		return nil, p.readError(err)
 	}
 	binary.LittleEndian.PutUint32(b, castagnoli(0, b[4:]))
-	if err := p.host.catchUpRate.wait(ctx, len(b)); err != nil {
-		return nil, err
-	}
 	return b, nil
 }
 
@@ -100,6 +110,7 @@ func (p *Partition) manifest() (*manifest, error) {
 			return nil, err
 		}
 	}
+	m.Rewritten, m.State = s.log.now().Rewritten(), p.cleaning.state.Load()
 	var err error
 	if m.Membership, err = toBase64(&s.state.membership); err != nil {
 		return nil, err

@@ -19,6 +19,8 @@ const (
 	stageSyncBytes = 2 << 20
 	// pieceBytesMax is how many bytes of consecutive batches are appended as one piece.
 	pieceBytesMax = 64 << 10
+	// pieceOffsetsMax is how many offsets it may take: batches that compaction has left may stand for many.
+	pieceOffsetsMax = 1 << 30
 )
 
 // stage is the log beside a replica's own that what it lacks is written to. It is used by one goroutine at a time.
@@ -28,7 +30,9 @@ type stage struct {
 	log  *commitlog.Log
 	keep bool // it goes on where what the replica holds ends; else it replaces that
 	base record.Offset
-	err  error // it cannot go on
+	// state is the source's, as of which it is filled.
+	state uint64
+	err   error // it cannot go on
 	// unsynced are the bytes since the last sync.
 	unsynced int64
 }
@@ -43,17 +47,21 @@ func (p *Partition) newStage(ctx context.Context, from *source, m *manifest) (*s
 	}
 	var state commitlog.State
 	end := s.committedOffset()
-	if st.keep = !m.Rewritten && end > s.log.Segments()[0].Base && end >= m.First; st.keep {
+	// A record that is kept might have been deleted by one that compaction has removed where the rest comes from. Not so where
+	// everything that may have been removed there is here.
+	st.state = m.State
+	if st.keep = end >= m.Rewritten && end > s.log.Segments()[0].Base && end >= m.First; st.keep {
 		var err error
 		if state, err = s.log.StateAt(end); err != nil {
 			return nil, p.readError(err)
 		}
 	} else {
 		state.Offset = m.First
-		b, err := from.call(ctx, callState, catchUpQuestion{Shard: from.shard, From: m.First})
+		b, err := from.call(ctx, callState, catchUpQuestion{Shard: from.shard, From: m.First, State: m.State})
 		if err != nil {
 			return nil, err
 		}
+		state.Rewritten = m.Rewritten
 		if state.Producers, err = commitlog.ParseProducerSnapshot(b); err != nil {
 			return nil, fmt.Errorf("producers at %d: %w", m.First, err)
 		}
@@ -92,7 +100,7 @@ func (st *stage) fill(ctx context.Context, from *source, m *manifest) (int64, er
 	ask := func(at record.Offset) <-chan answer {
 		ch := make(chan answer, 1)
 		go func() {
-			b, err := from.batches(ctx, at, m.Next)
+			b, err := from.batches(ctx, at, m.Next, m.State)
 			ch <- answer{b, err}
 		}()
 		return ch
@@ -132,8 +140,8 @@ func (st *stage) fill(ctx context.Context, from *source, m *manifest) (int64, er
 }
 
 // batches asks for batches from an offset on. An answer may be empty: then the source has not heard yet what is committed.
-func (s *source) batches(ctx context.Context, at, upTo record.Offset) ([]byte, error) {
-	b, err := s.call(ctx, callBatches, catchUpQuestion{Shard: s.shard, From: at, UpTo: upTo})
+func (s *source) batches(ctx context.Context, at, upTo record.Offset, state uint64) ([]byte, error) {
+	b, err := s.call(ctx, callBatches, catchUpQuestion{Shard: s.shard, From: at, UpTo: upTo, State: state})
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +181,7 @@ func (st *stage) write(b []byte) error {
 		epoch, n := batch.LeaderEpoch(), len(batch)
 		for n < len(b) && n < pieceBytesMax {
 			more, _, err := record.Next(b[n:])
-			if err != nil || more.LeaderEpoch() != epoch {
+			if err != nil || more.LeaderEpoch() != epoch || more.NextOffset()-batch.BaseOffset() > pieceOffsetsMax {
 				break
 			}
 			n += len(more)

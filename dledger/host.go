@@ -65,7 +65,9 @@ type Options struct {
 	ProducerExpiry time.Duration
 	// RetentionInterval is how often leaders look for records that have expired (log.retention.check.interval.ms); 0 = 1 min.
 	RetentionInterval time.Duration
-	reach             int // entries that Raft can reach after a start, for tests
+	// Cleaner is what compacts topics.
+	Cleaner CleanerOptions
+	reach   int // entries that Raft can reach after a start, for tests
 	// Damaged is called when a replica has been found damaged that others can replace: by StartPartition, which then fails,
 	// or while it runs; then it has been stopped. It must not block. See Host.ReplaceDamaged. nil: nobody is told.
 	Damaged func(spec PartitionSpec, err error)
@@ -115,6 +117,7 @@ type Host struct {
 	catching    chan struct{} // taken by replicas of this node that catch up
 	behind      chan struct{} // taken by leaders that wait for others to do so
 	catchUpRate throttle
+	cleanRate   throttle
 	trim        chan struct{} // wakes the trimmer
 }
 
@@ -138,7 +141,7 @@ func newHost(ctx context.Context, o Options) *Host {
 		space:      &spaceGuard{fs: o.FS, dir: o.Dir, percent: o.ReservePercent},
 		partitions: make(map[ShardID]*Partition), dirs: make(map[string]ShardID), recovered: make(map[shardKey]*shardLog),
 		proposals: make(chan *Partition, proposalsQueued),
-		transport: o.Transport, registry: newRegistry(), catchUpRate: newThrottle(o.CatchUpRate),
+		transport: o.Transport, registry: newRegistry(), catchUpRate: newThrottle(o.CatchUpRate), cleanRate: newThrottle(o.Cleaner.IOBytesPerSecond),
 		catching: make(chan struct{}, catchUpAtOnce), trim: make(chan struct{}, 1), behind: make(chan struct{}, behindWaiters),
 	}
 	h.controllerAt.Store(-int64(o.ControllerLease) - 1) // not heard yet
@@ -176,6 +179,7 @@ func (o Options) withDefaults() Options {
 	if o.InFlightBytes <= 0 {
 		o.InFlightBytes = 32 << 20
 	}
+	o.Cleaner = o.Cleaner.withDefaults()
 	if o.RetentionInterval <= 0 {
 		o.RetentionInterval = time.Minute
 	}
@@ -227,6 +231,7 @@ func (h *Host) open() error {
 	h.tasks.Go(h.expirer)
 	h.tasks.Go(h.trimmer)
 	h.tasks.Go(h.retainer)
+	h.startCleaners()
 	if h.lostCache {
 		h.tasks.Go(h.consult)
 	}

@@ -221,6 +221,9 @@ func (h *Host) shardOptions(spec *PartitionSpec) shardOptions {
 }
 
 func logConfig(c LogConfig) commitlog.Config {
+	if c.Compact && c.MaxCompactionLag > 0 && c.SegmentAge > 0 {
+		c.SegmentAge = min(c.SegmentAge, c.MaxCompactionLag) // what is being written to is not compacted
+	}
 	return commitlog.Config{
 		SegmentBytes: c.SegmentBytes, SegmentAge: c.SegmentAge, SegmentJitter: c.SegmentJitter, IndexIntervalBytes: c.IndexIntervalBytes,
 		MaxIndexBytes: c.MaxIndexBytes, DeleteDelay: c.FileDeleteDelay,

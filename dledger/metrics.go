@@ -19,6 +19,7 @@ type metrics struct {
 	readDisk prometheus.Counter
 	// deleted counts segments that went, by reason.
 	deleted *prometheus.CounterVec
+	cleaner cleanerMetrics
 }
 
 // deletedTopic is why segments go when a partition is deleted here.
@@ -61,6 +62,7 @@ func newMetrics(h *Host, r prometheus.Registerer) *metrics {
 	for _, reason := range append(startReasons(), deletedTopic) {
 		m.deleted.WithLabelValues(reason) // there from the start: a rate needs its zero
 	}
+	m.cleaner = newCleanerMetrics(h, r)
 	if r != nil {
 		r.MustRegister(read, m.deleted, m.fsync, m.save, m.proposal, m.leaderChanges, m.isrChanges, m.corrupt, m.recovery, &hostCollector{h})
 	}

@@ -41,6 +41,7 @@ type Partition struct {
 	holdUntil   atomic.Int64 // by monotonic(): acknowledge nothing before
 	subs        subscribers
 	catching    catchUp
+	cleaning    cleaning
 
 	unloadMu sync.Mutex
 	unloaded bool         // its Raft group has been stopped for good; unloadMu guards
@@ -73,6 +74,7 @@ func newPartition(h *Host, spec PartitionSpec, s *shardLog) *Partition {
 		producers: make(map[int64]*queuedProducer), started: time.Now(),
 	}
 	p.raftNode.Store(-1)
+	p.cleaning.begin()
 	p.epoch.Store(int32(LeaderEpochOf(spec.Generation, s.hardNow().Term)))
 	p.hw.Store(int64(s.committedOffset()))
 	p.SetConfig(spec.Config)

@@ -222,6 +222,20 @@ func (g *progress) inSync(self int32, lag time.Duration) []int32 {
 	return out
 }
 
+// slowest is the last index that all those have that caught up within lag; false where one has not said yet.
+func (g *progress) slowest(lag time.Duration) (Index, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now, least := monotonic(), Index(1<<63-1)
+	for _, f := range g.followers {
+		if now-f.caught > int64(lag) {
+			continue
+		}
+		least = min(least, f.match)
+	}
+	return least, least > 0
+}
+
 // holders counts the voters that have the entry at an index, this one included.
 func (g *progress) holders(i Index) int {
 	g.mu.Lock()

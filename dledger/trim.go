@@ -110,8 +110,8 @@ func (h *Host) trimPartition(p *Partition) error {
 		return err
 	}
 	if compact > 0 {
-		h.compactRaft(p, compact)
-		return nil // RemoveEntriesTo wakes the trimmer
+		_ = h.compactRaft(p, compact) // tried again
+		return nil                    // RemoveEntriesTo wakes the trimmer
 	}
 	if !ready {
 		return nil
@@ -132,7 +132,7 @@ func (h *Host) trimPartition(p *Partition) error {
 }
 
 // compactRaft makes Raft's log begin behind an index. It is refused while nothing has been applied since the last time.
-func (h *Host) compactRaft(p *Partition, upTo Index) {
+func (h *Host) compactRaft(p *Partition, upTo Index) error {
 	ctx, cancel := context.WithTimeout(h.ctx, trimTimeout)
 	defer cancel()
 	_, err := h.nodes.SyncRequestSnapshot(ctx, uint64(p.spec.Shard), dragonboat.SnapshotOption{
@@ -140,7 +140,9 @@ func (h *Host) compactRaft(p *Partition, upTo Index) {
 	})
 	if err != nil {
 		p.logger.Debug("the raft log is not compacted yet", "up_to", uint64(upTo), "error", err)
+		return fmt.Errorf("compact raft log: %w", err)
 	}
+	return nil
 }
 
 // prepareTrim makes replica.json reach beyond the segments that are to go. It returns up to which index Raft must let go
@@ -156,11 +158,18 @@ func (s *shardLog) prepareTrim() (ready bool, compact Index, err error) {
 	if err != nil {
 		return false, 0, err
 	}
+	return s.letGo(base, base)
+}
+
+// letGo makes replica.json reach beyond the segments below base, which is where one begins, and its log start at least to
+// logStart. It returns up to which index Raft must let go first, or that nobody needs the entries in those segments any more.
+// ckptMu is held.
+func (s *shardLog) letGo(base, logStart record.Offset) (ready bool, compact Index, err error) {
 	s.mu.Lock()
 	last := s.lastBelowLocked(base)
 	at := min(s.checkpointed, s.committedTo)
 	file := &s.file
-	if file.Index < last || file.Segment < base || file.LogStart < base {
+	if file.Index < last || file.Segment < base || file.LogStart < logStart {
 		if at < last {
 			s.mu.Unlock()
 			return false, 0, nil
@@ -169,7 +178,7 @@ func (s *shardLog) prepareTrim() (ready bool, compact Index, err error) {
 	}
 	first := s.first
 	s.mu.Unlock()
-	if err != nil || file == nil || file.LogStart < base {
+	if err != nil || file == nil || file.LogStart < logStart {
 		return false, 0, err
 	}
 	f := *file

@@ -124,6 +124,12 @@ type LogConfig struct {
 	Delete, Compact bool
 	RetentionAge    time.Duration
 	RetentionBytes  int64
+	// What compaction goes by: delete.retention.ms, min.cleanable.dirty.ratio, min.compaction.lag.ms, max.compaction.lag.ms (0 or
+	// the largest number: none).
+	DeleteRetention  time.Duration
+	MinDirtyRatio    float64
+	MinCompactionLag time.Duration
+	MaxCompactionLag time.Duration
 	// FlushMessages is flush.messages: 1 = durable before the answer, else relaxed.
 	FlushMessages int64
 	// FlushInterval is flush.ms: how often a relaxed partition is synced in the background; 0 = never.

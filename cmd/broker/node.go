@@ -128,7 +128,7 @@ func (n *node) open(ctx context.Context, machine *metadata.Machine) (*dledger.Ho
 		Fatal: n.fatal, JournalFileBytes: int64(n.config.JournalFileBytes), InFlightBytes: int64(n.config.InFlightBytes),
 		ReservePercent: n.config.ReservePercent, ReplicaLagTimeMax: n.config.ReplicaLagTimeMax, Registerer: n.metrics,
 		ControllerLease: n.config.SessionTimeout, CatchUpRate: int64(n.config.ReplicationRate),
-		RetentionInterval: n.config.RetentionInterval,
+		RetentionInterval: n.config.RetentionInterval, Cleaner: cleanerOptions(n.config),
 		// Replicas are started by the broker: it is there when one of them is found damaged.
 		Damaged: func(spec dledger.PartitionSpec, err error) { n.broker.Damaged(spec, err) },
 	})

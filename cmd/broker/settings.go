@@ -7,6 +7,7 @@ import (
 	"github.com/stelemq/stele/broker"
 	"github.com/stelemq/stele/broker/controller"
 	"github.com/stelemq/stele/broker/group"
+	"github.com/stelemq/stele/dledger"
 	"github.com/stelemq/stele/internal/config"
 )
 
@@ -114,4 +115,12 @@ func settingType(f config.Field) broker.SettingType {
 	case config.KindString:
 	}
 	return broker.TypeString
+}
+
+// cleanerOptions is what the settings say to compaction.
+func cleanerOptions(c *config.Config) dledger.CleanerOptions {
+	return dledger.CleanerOptions{
+		Disabled: !c.CleanerEnable, Threads: c.CleanerThreads, DedupeBytes: int64(c.CleanerDedupeBytes),
+		IOBytesPerSecond: int64(c.CleanerIOBytes), Backoff: c.CleanerBackoff,
+	}
 }

@@ -19,7 +19,7 @@ import (
 // are no longer those of the Raft entries then, so it may be done only where nobody asks for these: closed segments below
 // which Raft's log has been made to begin, and replica.json to reach, as before segments are deleted (trim.go). A follower that
 // lacks some of them catches up from files. Replicas are equal by key: of each key the newest record below the high watermark
-// is on all of them. Why, and what whoever catches up must heed: docs/adr/0024-compaction.md.
+// is on all of them. Why, and what whoever catches up must heed: docs/adr/0026-compaction.md.
 
 // CleanerOptions configure compaction; names in comments are Kafka's settings.
 type CleanerOptions struct {

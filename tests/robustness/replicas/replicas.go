@@ -31,6 +31,8 @@ type batch struct {
 type replica struct {
 	dir     string
 	batches []batch
+	// rewritten: below this offset compaction has been at work, each replica's own.
+	rewritten record.Offset
 }
 
 var (
@@ -59,8 +61,12 @@ func Compare(dirs []string) (Result, error) {
 			case err != nil:
 				return Result{}, err
 			}
+			rewritten, err := compacted(path)
+			if err != nil {
+				return Result{}, err
+			}
 			if len(batches) > 0 {
-				partitions[e.Name()] = append(partitions[e.Name()], replica{path, batches})
+				partitions[e.Name()] = append(partitions[e.Name()], replica{path, batches, rewritten})
 			}
 		}
 	}
@@ -103,9 +109,25 @@ func read(dir string) (all []batch, err error) {
 	return all, nil
 }
 
+// compacted returns the offset below which a partition's batches are not comparable.
+func compacted(dir string) (record.Offset, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "cleaner-checkpoint"))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	var version, clean, rewritten int64
+	if err == nil {
+		_, err = fmt.Sscanf(string(b), "%d\n%d %d\n", &version, &clean, &rewritten)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("replicas: %s: %w", dir, err)
+	}
+	return record.Offset(rewritten), nil
+}
+
 // compare returns how many batches were compared, and the first difference.
 func compare(a, b replica) (n int, difference string) {
-	from := max(a.batches[0].base, b.batches[0].base)
+	from := max(a.batches[0].base, b.batches[0].base, a.rewritten, b.rewritten)
 	x, y := a.since(from), b.since(from)
 	n = min(len(x), len(y))
 	for i := range n {

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -115,7 +116,8 @@ func (m *consumerMember) updateFromJoin(r *Request, req *kmsg.JoinGroupRequest, 
 	}
 	m.classic = &classicMetadata{sessionTimeoutMillis: req.SessionTimeoutMillis}
 	for i := range req.Protocols {
-		m.classic.protocols = append(m.classic.protocols, classicProtocol{req.Protocols[i].Name, req.Protocols[i].Metadata})
+		// The bytes are the connection's, and something else once the request has been answered.
+		m.classic.protocols = append(m.classic.protocols, classicProtocol{req.Protocols[i].Name, slices.Clone(req.Protocols[i].Metadata)})
 	}
 }
 

@@ -179,10 +179,17 @@ func (m *consumerMember) toClassic() *classicMember {
 }
 
 // readSubscription reads what a consumer says in JoinGroup. Versions above those known are read as the highest known:
-// fields are only ever added at the end.
+// fields are only ever added at the end. Some clients (kafka-go) say version 1 and leave out what it added; then what
+// version 0 has is taken, where Kafka gives up.
 func readSubscription(metadata []byte) (*kmsg.ConsumerMemberMetadata, error) {
 	s := kmsg.NewConsumerMemberMetadata()
-	if err := s.ReadFrom(metadata); err != nil {
+	err := s.ReadFrom(metadata)
+	if err != nil && len(metadata) > 2 {
+		oldest := append([]byte{0, 0}, metadata[2:]...)
+		s = kmsg.NewConsumerMemberMetadata()
+		err = s.ReadFrom(oldest)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: subscription: %w", ErrRecord, err)
 	}
 	return &s, nil

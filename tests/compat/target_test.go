@@ -82,7 +82,10 @@ func (b *target) start(ctx context.Context) error {
 		"--set", "listeners=PLAINTEXT://"+b.bootstrap,
 		"--set", "log.dirs="+b.data,
 		"--set", "num.partitions=3",
-		"--set", "group.initial.rebalance.delay.ms=0")
+		"--set", "group.initial.rebalance.delay.ms=0",
+		// So that rebalances do not take the seconds that they take with the defaults.
+		"--set", "group.consumer.min.heartbeat.interval.ms=300",
+		"--set", "group.consumer.heartbeat.interval.ms=300")
 	b.cmd.Dir = b.root
 	b.cmd.Stdout, b.cmd.Stderr = b.log, b.log
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

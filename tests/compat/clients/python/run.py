@@ -6,6 +6,8 @@ run.py LIBRARY offset  BOOTSTRAP TOPIC MILLIS     the offset of the first record
 run.py LIBRARY group   BOOTSTRAP GROUP TOPIC N    reads N records as a member, commits; prints their values
 run.py LIBRARY create  BOOTSTRAP TOPIC            creates a topic; prints "ok" or the name of the error
 run.py LIBRARY send    BOOTSTRAP TOPIC BYTES      sends one record of that many bytes; prints "ok" or the name of the error
+run.py confluent-kafka member BOOTSTRAP TOPIC GROUP PROTOCOL
+                                                  a member of a group until stdin ends; prints each value on a line
 
 LIBRARY is confluent-kafka or kafka-python. Bytes are base64, null is null; everything goes to partition 0.
 """
@@ -13,6 +15,7 @@ LIBRARY is confluent-kafka or kafka-python. Bytes are base64, null is null; ever
 import base64
 import json
 import sys
+import threading
 
 TIMEOUT = 40.0
 
@@ -94,6 +97,27 @@ class Confluent:
     def offset(self, topic, millis):
         c = self.consumer()
         print(c.offsets_for_times([self.lib.TopicPartition(topic, 0, millis)], timeout=TIMEOUT)[0].offset)
+        c.close()
+
+    def member(self, topic, group, protocol):
+        ended = threading.Event()
+        threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+        conf = {**self.conf, "group.id": group, "group.protocol": protocol, "auto.offset.reset": "earliest", "auto.commit.interval.ms": 200}
+        if protocol == "classic":
+            conf["partition.assignment.strategy"] = "cooperative-sticky"
+            conf["heartbeat.interval.ms"] = 500
+        c = self.lib.Consumer(conf)
+        c.subscribe([topic])
+        while not ended.is_set():
+            m = c.poll(0.1)
+            if m is None:
+                continue
+            if m.error():
+                print(m.error(), file=sys.stderr)
+                if m.error().fatal():
+                    sys.exit(1)
+                continue
+            print(m.value().decode(), flush=True)
         c.close()
 
     def create(self, topic):
@@ -206,10 +230,8 @@ def main():
         client.produce(*args)
     elif action == "consume":
         client.consume(json.loads(args[0]))
-    elif action == "group":
-        client.group(*args)
-    elif action == "create":
-        client.create(args[0])
+    elif action in ("create", "group", "member"):
+        getattr(client, action)(*args)
     else:
         getattr(client, action)(args[0], int(args[1]))
 

@@ -21,7 +21,7 @@ const (
 	spareSlots = 2
 	// inlineShardMax is the most bytes of one shard that go into the journal instead of syncing its
 	// segment: beyond it writing them twice costs more than a sync in parallel.
-	inlineShardMax = 8 << 10
+	inlineShardMax = 32 << 10
 	// inlineTotalMax bounds the inlined bytes of one frame, and with inlineShare a part of the file. Small bytes of many
 	// shards are cheaper to write twice than to sync one by one: a sync costs as much as tens of KiB written.
 	inlineTotalMax = 1 << 20
@@ -118,14 +118,65 @@ type shardSave struct {
 	// end is the log's end after the step.
 	end     syncPoint
 	inlined bool
+	syncing bool // its segment is being synced already
+}
+
+// inlinable reports whether the bytes are few, and behind nothing but safe bytes.
+func (s *shardSave) inlinable() bool {
+	n := len(s.data.bytes)
+	return s.durable && n > 0 && n <= inlineShardMax && s.shard.safeAt(s.data.segment, s.data.pos)
 }
 
 // commit writes the request's records and, if it is durable, returns only when they and the bytes they describe
-// are on stable storage. Whoever finds the disk free writes and syncs for everybody queued.
+// are on stable storage.
 func (j *journal) commit(r *saveRequest) error {
 	if !r.durable {
 		return j.commitRelaxed(r)
 	}
+	// Bytes that are not inlined wait neither for the journal nor for each other, nor does the journal wait for them.
+	var segments segmentSyncs
+	for _, s := range r.saves {
+		if s.durable && !s.inlinable() {
+			s.syncing = true
+			segments.start(s, j.hooks.fsync)
+		}
+	}
+	err := j.commitRecords(r)
+	if synced := segments.wait(); synced != nil {
+		err = j.fail(synced)
+	}
+	return err
+}
+
+// segmentSyncs syncs the segments of several shards at once.
+type segmentSyncs struct {
+	wg   sync.WaitGroup
+	mu   sync.Mutex
+	errs error
+}
+
+// start begins to sync the segments of a save's shard, unless that is not needed.
+func (y *segmentSyncs) start(s *shardSave, observe func(time.Duration)) {
+	if !s.shard.unsafe(s.end) {
+		return
+	}
+	y.wg.Go(func() {
+		if err := s.shard.syncData(observe); err != nil {
+			y.mu.Lock()
+			defer y.mu.Unlock()
+			y.errs = errors.Join(y.errs, err)
+		}
+	})
+}
+
+func (y *segmentSyncs) wait() error {
+	y.wg.Wait()
+	return y.errs
+}
+
+// commitRecords makes the request's records durable, and the bytes that are inlined. Whoever finds the journal free writes
+// and syncs for everybody queued.
+func (j *journal) commitRecords(r *saveRequest) error {
 	j.mu.Lock()
 	if j.err != nil {
 		defer j.mu.Unlock()
@@ -228,7 +279,7 @@ func (r *shardRecord) dataBytes() (n int64) {
 	return n
 }
 
-// flush writes a group as one frame and syncs it, and in parallel the segments whose bytes are not inlined.
+// flush writes a group as one frame and syncs it, and in parallel the segments whose bytes did not fit it.
 func (j *journal) flush(group []*saveRequest) error {
 	if err := j.failed(); err != nil {
 		return err
@@ -240,45 +291,32 @@ func (j *journal) flush(group []*saveRequest) error {
 	if err != nil {
 		return j.fail(err)
 	}
-	var wg sync.WaitGroup
-	var errMu sync.Mutex
-	var errs error
+	var segments segmentSyncs
 	for _, g := range group {
 		for _, s := range g.saves {
 			switch {
-			case !s.durable:
+			case !s.durable || s.syncing:
 			case s.inlined:
 				s.shard.markInlined(s.end)
-			case s.shard.unsafe(s.end):
-				wg.Go(func() {
-					if err := s.shard.syncData(j.hooks.fsync); err != nil {
-						errMu.Lock()
-						errs = errors.Join(errs, err)
-						errMu.Unlock()
-					}
-				})
+			default:
+				segments.start(s, j.hooks.fsync)
 			}
 		}
 	}
 	err = j.syncFile(file, end)
-	wg.Wait()
-	if err = errors.Join(err, errs); err != nil {
+	if err = errors.Join(err, segments.wait()); err != nil {
 		return j.fail(err)
 	}
 	return nil
 }
 
-// chooseInlined decides whose bytes ride in the journal: few, and behind nothing but safe bytes. All together are at most
-// limit.
+// chooseInlined decides whose bytes ride in the journal. All together are at most limit.
 func chooseInlined(group []*saveRequest, limit int64) {
 	total := int64(0)
 	for _, g := range group {
 		for _, s := range g.saves {
 			n := int64(len(s.data.bytes))
-			if !s.durable || n == 0 || n > inlineShardMax || total+n > limit {
-				continue
-			}
-			if s.shard.safeAt(s.data.segment, s.data.pos) {
+			if !s.syncing && total+n <= limit && s.inlinable() {
 				s.inlined = true
 				total += n
 			}

@@ -102,7 +102,7 @@ func syncMutants() []syncMutant {
 		{"journal: header at the start", on(".journal", "dledger.(*journal).writeHeader", "dledger.(*journal).rotate"), saves},
 		{"journal: name of a slot", dir("dledger.(*journal).openSlot"), saves},
 		{"journal: its directory", dir("dledger.makeDirs"), saves},
-		{"segment: in a flush", on(".log", "dledger.(*journal).flush"), saves},
+		{"segment: in a flush", on(".log", "dledger.(*segmentSyncs).start"), saves},
 		{"segment: in a checkpoint", on(".log", "dledger.(*shardLog).checkpoint"), saves},
 		{"segment: in recovery", on(".log", "dledger.(*recovery).persist"), saves},
 		{"segment: its name", dir("commitlog.(*Log).syncNames"), saves},

@@ -228,7 +228,7 @@ func TestCoordinator_TopicDeletion(t *testing.T) {
 
 func TestFindCoordinator_Kinds(t *testing.T) {
 	b, c, _ := groupBroker(t, func(o *Options) { o.Config.TransactionsTopic.Partitions = 2 })
-	for version := int16(0); version <= 6; version++ {
+	for version := range int16(7) {
 		req := &kmsg.FindCoordinatorRequest{Version: version, CoordinatorKey: "g", CoordinatorKeys: []string{"g", "h"}}
 		r := ask[*kmsg.FindCoordinatorResponse](c, req)
 		if version < 4 && (r.ErrorCode != 0 || r.NodeID != 1) || version >= 4 && (len(r.Coordinators) != 2 || r.Coordinators[1].Key != "h" || r.Coordinators[1].NodeID != 1) {

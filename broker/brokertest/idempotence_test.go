@@ -17,7 +17,7 @@ import (
 // the last five batches, over restarts and beyond the largest sequence number.
 
 type producer struct {
-	t     *testing.T
+	t     testing.TB
 	nc    net.Conn
 	id    int64
 	epoch int16
@@ -47,6 +47,11 @@ func (p *producer) ask(req kmsg.Request, resp kmsg.Response) {
 func request(req kmsg.Request) []byte { return kmsg.NewRequestFormatter().AppendRequest(nil, req, 1) }
 
 func connect(t *testing.T, b *brokertest.Broker) *producer {
+	t.Helper()
+	return connectTo(t, b)
+}
+
+func connectTo(t testing.TB, b *brokertest.Broker) *producer {
 	t.Helper()
 	var d net.Dialer
 	nc, err := d.DialContext(t.Context(), "tcp", b.Address())

@@ -229,7 +229,7 @@ func (c *Coordinator) replaceStatic(now time.Time, r *Request, req *kmsg.JoinGro
 func (k *classicGroup) answerJoin(m *classicMember) *kmsg.JoinGroupResponse {
 	resp := kmsg.NewPtrJoinGroupResponse()
 	resp.Generation, resp.LeaderID, resp.MemberID = k.generation, k.leader, m.id
-	resp.ProtocolType, resp.Protocol = optional(k.kind), ptr(k.protocol)
+	resp.ProtocolType, resp.Protocol = optional(k.kind), new(k.protocol)
 	if k.leader != m.id {
 		return resp
 	}

@@ -166,7 +166,7 @@ func TestRebalance_DropsWhoDoesNotJoinAgain(t *testing.T) {
 	r.join(joinRequest(members[0]))
 	for range 9 { // it lives, but does not join
 		r.pass(3 * time.Second)
-		r.heartbeat(members[1], 2)
+		_ = r.heartbeat(members[1], 2)
 	}
 	if a.ok {
 		t.Fatal("the join phase ended before the rebalance timeout")
@@ -188,8 +188,8 @@ func TestRebalance_DropsWhoDoesNotSync(t *testing.T) {
 	r.sync(leader[0], g, nil).get()
 	for range 10 {
 		r.pass(3500 * time.Millisecond)
-		r.heartbeat(leader[0], g)
-		r.heartbeat(id, g)
+		_ = r.heartbeat(leader[0], g)
+		_ = r.heartbeat(id, g)
 	}
 	if code := r.heartbeat(id, g); code != protocol.UnknownMemberID {
 		t.Errorf("heartbeat of a member that never synced: %v", code)

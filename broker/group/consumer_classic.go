@@ -57,7 +57,7 @@ func (c *Coordinator) joinConsumer(now time.Time, r *Request, req *kmsg.JoinGrou
 
 	resp := kmsg.NewPtrJoinGroupResponse()
 	resp.MemberID, resp.Generation = after.id, after.epoch
-	resp.ProtocolType, resp.Protocol = ptr(protocolConsumer), ptr(after.classic.protocols[0].name)
+	resp.ProtocolType, resp.Protocol = new(protocolConsumer), new(after.classic.protocols[0].name)
 	c.answer(r, resp)
 	c.timers.cancel(timerKey{timerJoin, g.id, after.id})
 	if replaced.id != after.id && replaced.classic == nil && c.mayDowngrade(k, nil) {

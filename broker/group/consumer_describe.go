@@ -31,9 +31,9 @@ func (c *Coordinator) consumerDescribe(r *Request, req *kmsg.ConsumerGroupDescri
 				out.AuthorizedOperations = groupOperations
 			}
 		case g != nil:
-			out.ErrorCode, out.ErrorMessage = int16(protocol.GroupIDNotFound), ptr("Group "+id+" is not a consumer group.")
+			out.ErrorCode, out.ErrorMessage = int16(protocol.GroupIDNotFound), new("Group "+id+" is not a consumer group.")
 		default:
-			out.ErrorCode, out.ErrorMessage = int16(protocol.GroupIDNotFound), ptr("Group "+id+" not found.")
+			out.ErrorCode, out.ErrorMessage = int16(protocol.GroupIDNotFound), new("Group "+id+" not found.")
 		}
 		resp.Groups = append(resp.Groups, out)
 	}

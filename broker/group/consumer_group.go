@@ -163,7 +163,9 @@ func decrement(counts map[string]int, key string) {
 }
 
 // owner is who owns a partition or has yet to give it up, "" for nobody.
-func (k *consumerGroup) owner(topic TopicID, partition int32) string { return k.owners[topic][partition] }
+func (k *consumerGroup) owner(topic TopicID, partition int32) string {
+	return k.owners[topic][partition]
+}
 
 // ordered lists the members by id.
 func (k *consumerGroup) ordered() []*consumerMember {

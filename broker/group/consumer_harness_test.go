@@ -265,7 +265,9 @@ func newBeat(group, member string, epoch int32, with ...beat) *kmsg.ConsumerGrou
 }
 
 func names(topics ...string) beat {
-	return func(req *kmsg.ConsumerGroupHeartbeatRequest) { req.SubscribedTopicNames = append([]string{}, topics...) }
+	return func(req *kmsg.ConsumerGroupHeartbeatRequest) {
+		req.SubscribedTopicNames = append([]string{}, topics...)
+	}
 }
 
 func regex(s string) beat {

@@ -96,7 +96,7 @@ func fetchFailure(req *kmsg.OffsetFetchRequest, code protocol.Code) kmsg.Respons
 		out := kmsg.OffsetFetchResponseTopic{Topic: req.Topics[i].Topic}
 		for _, p := range req.Topics[i].Partitions {
 			part := kmsg.NewOffsetFetchResponseTopicPartition()
-			part.Partition, part.Offset, part.LeaderEpoch, part.Metadata = p, -1, -1, ptr("")
+			part.Partition, part.Offset, part.LeaderEpoch, part.Metadata = p, -1, -1, new("")
 			if req.Version < 2 {
 				part.ErrorCode = int16(code)
 			}
@@ -106,5 +106,3 @@ func fetchFailure(req *kmsg.OffsetFetchRequest, code protocol.Code) kmsg.Respons
 	}
 	return resp
 }
-
-func ptr[T any](v T) *T { return &v }

@@ -203,7 +203,7 @@ func (x *modelMember) own(assignment string) {
 		owners = map[int32]string{}
 		x.m.owners[x.generation] = owners
 	}
-	for _, text := range strings.Split(assignment, ",") {
+	for text := range strings.SplitSeq(assignment, ",") {
 		n, _ := strconv.ParseInt(text, 10, 32)
 		p := int32(n)
 		who := x.name

@@ -60,9 +60,9 @@ func (c *Coordinator) deleteGroups(r *Request, req *kmsg.DeleteGroupsRequest) {
 		case id == "":
 			out.ErrorCode = int16(protocol.InvalidGroupID)
 		case g == nil:
-			out.ErrorCode, out.ErrorMessage = int16(protocol.GroupIDNotFound), ptr("Group "+id+" not found.")
+			out.ErrorCode, out.ErrorMessage = int16(protocol.GroupIDNotFound), new("Group "+id+" not found.")
 		case g.body.size() > 0 || g.body.state() == statePreparing.String():
-			out.ErrorCode, out.ErrorMessage = int16(protocol.NonEmptyGroup), ptr("The group "+id+" is not empty.")
+			out.ErrorCode, out.ErrorMessage = int16(protocol.NonEmptyGroup), new("The group "+id+" is not empty.")
 		default:
 			c.dropGroup(g)
 		}

@@ -93,9 +93,9 @@ func (c *Coordinator) fetchAll(g *group, version int16) []kmsg.OffsetFetchRespon
 }
 
 func answerOffset(partition int32, o *offset) kmsg.OffsetFetchResponseGroupTopicPartition {
-	p := kmsg.OffsetFetchResponseGroupTopicPartition{Partition: partition, Offset: -1, LeaderEpoch: -1, Metadata: ptr("")}
+	p := kmsg.OffsetFetchResponseGroupTopicPartition{Partition: partition, Offset: -1, LeaderEpoch: -1, Metadata: new("")}
 	if o != nil {
-		p.Offset, p.LeaderEpoch, p.Metadata = o.offset, o.leaderEpoch, ptr(o.metadata)
+		p.Offset, p.LeaderEpoch, p.Metadata = o.offset, o.leaderEpoch, new(o.metadata)
 	}
 	return p
 }

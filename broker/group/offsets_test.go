@@ -29,7 +29,7 @@ func TestCommit_Codes(t *testing.T) {
 		"unknown group, v9":       {change: func(q *kmsg.OffsetCommitRequest) { q.Group, q.Version = "h", 9 }, want: protocol.GroupIDNotFound},
 		"unknown group, simple":   {change: func(q *kmsg.OffsetCommitRequest) { q.Group, q.MemberID, q.Generation = "h", "", -1 }, want: protocol.None},
 		"while others join":       {prepare: func(r *rig, _ []string) { r.enter() }, want: protocol.None},
-		"before the assignment": {prepare: func(r *rig, m []string) { r.join(joinRequest(m[0])) }, generation: 1, want: protocol.RebalanceInProgress},
+		"before the assignment":   {prepare: func(r *rig, m []string) { r.join(joinRequest(m[0])) }, generation: 1, want: protocol.RebalanceInProgress},
 		"metadata too long": {change: func(q *kmsg.OffsetCommitRequest) {
 			s := strings.Repeat("x", 4097)
 			q.Topics[0].Partitions[0].Metadata = &s
@@ -82,7 +82,7 @@ func TestFetch_SeesOnlyWhatItMayAndSurvives(t *testing.T) {
 func TestDelete(t *testing.T) {
 	r := newRig(t, nil)
 	members, generation := r.stable(1)
-	r.commitOffset(members[0], generation, 5)
+	_ = r.commitOffset(members[0], generation, 5)
 	del := kmsg.NewPtrDeleteGroupsRequest()
 	del.Version, del.Groups = 3, []string{"g", "none", ""}
 	got := ask[*kmsg.DeleteGroupsResponse](r, del).get().Groups
@@ -108,7 +108,7 @@ func TestDelete(t *testing.T) {
 func TestRetention_BeginsWhenTheGroupIsEmpty(t *testing.T) {
 	r := newRig(t, func(c *group.Config) { c.OffsetsRetention = time.Hour })
 	members, generation := r.stable(1)
-	r.commitOffset(members[0], generation, 5)
+	_ = r.commitOffset(members[0], generation, 5)
 	for range 1000 {
 		r.pass(9 * time.Second) // two and a half hours with heartbeats
 		if code := r.heartbeat(members[0], generation); code != protocol.None {
@@ -148,7 +148,7 @@ func TestRetention_OfTheCommitItself(t *testing.T) {
 
 func TestTopicsDeleted(t *testing.T) {
 	r := newRig(t, nil)
-	r.commitOffset("", -1, 5)
+	_ = r.commitOffset("", -1, 5)
 	r.c.TopicsDeleted(func(topic string) bool { return topic == "t" })
 	r.take()
 	if r.committed(0) != -1 {

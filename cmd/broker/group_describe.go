@@ -149,8 +149,13 @@ func measureLag(ctx context.Context, c *client.Client, parts map[client.TopicPar
 
 func (v *groupView) sections() []section {
 	summary := section{rows: [][]string{
-		{"GROUP", v.Group}, {"STATE", v.State}, {"TYPE", v.Type}, {"PROTOCOL", v.Protocol},
-		{"COORDINATOR", strconv.Itoa(int(v.Coordinator))}, {"MEMBERS", strconv.Itoa(v.Members)}, {"TOTAL-LAG", strconv.FormatInt(v.TotalLag, 10)},
+		{"GROUP", v.Group},
+		{"STATE", v.State},
+		{"TYPE", v.Type},
+		{"PROTOCOL", v.Protocol},
+		{"COORDINATOR", strconv.Itoa(int(v.Coordinator))},
+		{"MEMBERS", strconv.Itoa(v.Members)},
+		{"TOTAL-LAG", strconv.FormatInt(v.TotalLag, 10)},
 	}}
 	table := section{header: []string{"TOPIC", "PARTITION", "CURRENT-OFFSET", "LOG-END-OFFSET", "LAG", "LAG-TIME", "MEMBER-ID", "CLIENT-ID", "HOST"}}
 	for i := range v.Partitions {

@@ -39,7 +39,15 @@ func kafkaScripts() []kafkaScript {
 			{"", "broker topic describe {entity-name:NAME} --all-configs"},
 		}},
 		{"kafka-console-producer", []kafkaAction{{"", "producer -t {topic:NAME}"}}},
+		{"kafka-consumer-groups", []kafkaAction{
+			{"reset-offsets", "broker group seek {group:GROUP} --to WHERE"},
+			{"delete-offsets", "broker group offset-delete {group:GROUP} -t {topic:TOPIC}"},
+			{"delete", "broker group delete {group:GROUP}"},
+			{"describe", "broker group describe {group:GROUP}"},
+			{"", "broker group list"},
+		}},
 		{"kafka-console-consumer", []kafkaAction{
+			{"group", "consumer -t {topic:NAME} -g {group}[ -n {max-messages}]"},
 			{"from-beginning", "consumer -t {topic:NAME} --from-beginning[ -p {partition}][ -n {max-messages}]"},
 			{"", "consumer -t {topic:NAME}[ -o {offset}][ -p {partition}][ -n {max-messages}]"},
 		}},

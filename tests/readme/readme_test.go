@@ -46,7 +46,7 @@ type stage struct {
 const shims = `
 go:      case "$1 $2" in "run ./cmd/broker") shift 2; exec "$REAL/broker" --port "$PORT" --set http.listen=127.0.0.1:0 "$@";; "install ./cmd/...") exit 0;; esac; exit 99
 make:    [ "$*" = test ] && exec "$MAKE" -C "$REPO" -n test; exit 99
-broker:  [ "$1 $2" = "dev -n" ] && exec "$REAL/broker" "$@" --port "$DEVPORT" --set storage.reject.percent=0; [ -e data-dev ] && exec "$REAL/broker" "$@"; case "$1" in topic|cluster) exec "$REAL/broker" "$@" -b "127.0.0.1:$PORT";; esac; exec "$REAL/broker" "$@"
+broker:  [ "$1 $2" = "dev -n" ] && exec "$REAL/broker" "$@" --port "$DEVPORT" --set storage.reject.percent=0; [ -e data-dev ] && exec "$REAL/broker" "$@"; case "$1" in topic|group|cluster) exec "$REAL/broker" "$@" -b "127.0.0.1:$PORT";; esac; exec "$REAL/broker" "$@"
 producer: [ -e data-dev ] && exec "$REAL/producer" "$@"; exec "$REAL/producer" -b "127.0.0.1:$PORT" "$@"
 consumer: [ -e data-dev ] && exec "$REAL/consumer" "$@"; exec "$REAL/consumer" -b "127.0.0.1:$PORT" "$@"
 kcat:    set -- $(for a; do case "$a" in localhost:9092) echo "127.0.0.1:$PORT";; *) printf '%s\n' "$a";; esac; done); exec "$KCAT" "$@"

@@ -154,7 +154,7 @@ func TestCommands_Table(t *testing.T) {
 		{"cluster health --interval 0s --watch", 2, `^$`, `must be more than 0s`},
 		{"partition list logs", 0, `(?m)^logs +2 +1 +\d+ +1 +1 +ok$`, `^$`},
 		{"partition list --offline --under-replicated --check", 0, `^TOPIC +PARTITION[A-Z -]+\n$`, `^$`},
-		{"partition status logs/0 --http " + s.http, 0, `(?s)LEADER +1\n.*NODE +ROLE +TERM +LAST +COMMIT.*\n1 +leader +\d+ +\d+ +\d+ +0 +0ms +0 +0 +voter\n`, `^$`},
+		{"partition status logs/0 --http " + s.http, 0, `(?s)LEADER +1\n.*NODE +ROLE +TERM +LAST +COMMIT +APPLIED +SNAPSHOT +LAG.*\n1 +leader +\d+ +\d+ +\d+ +\d+ +\d+ +0 +0ms +0 +0 +voter\n`, `^$`},
 		{"partition status logs/9 --http " + s.http, 1, `^$`, `there is no such partition`},
 		{"partition status nope/0 --http " + s.http, 1, `^$`, `there is no such partition`},
 		{"partition status logs", 2, `^$`, `want TOPIC/PARTITION`},

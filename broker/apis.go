@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/stelemq/stele/broker/quota"
 	"github.com/stelemq/stele/protocol"
 )
 
@@ -94,6 +95,8 @@ func (b *Broker) buildAPIs() {
 		int16(kmsg.DescribeLogDirs):            serve((*call).describeLogDirs),
 		int16(kmsg.DescribeProducers):          serve((*call).describeProducers),
 		int16(kmsg.ListConfigResources):        serve((*call).listConfigResources),
+		int16(kmsg.DescribeClientQuotas):       serve((*call).describeClientQuotas),
+		int16(kmsg.AlterClientQuotas):          serve((*call).alterClientQuotas),
 	}
 	b.apis = map[int16]*api{}
 	for _, a := range protocol.APIs() {
@@ -141,7 +144,12 @@ func serve[T any, P interface {
 			return fmt.Errorf("%w: %w", errRequest, err)
 		}
 		k := &call{ctx: c.ctx, b: c.b, conn: c, api: s.api, version: s.version, slot: s}
-		return c.respond(s, f(k, req))
+		began := c.b.now()
+		resp := f(k, req)
+		if d := c.useTime(s, c.b.now().Sub(began)); d > 0 {
+			c.throttle(resp, quota.Request, d)
+		}
+		return c.respond(s, resp)
 	}
 }
 

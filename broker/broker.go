@@ -15,6 +15,7 @@ import (
 
 	"github.com/stelemq/stele/broker/controller"
 	"github.com/stelemq/stele/broker/metadata"
+	"github.com/stelemq/stele/broker/quota"
 	"github.com/stelemq/stele/broker/topicconfig"
 	"github.com/stelemq/stele/dledger/transport"
 	"github.com/stelemq/stele/protocol"
@@ -117,6 +118,7 @@ type Broker struct {
 	coordinators  *coordinators
 	producerIDs   producerIDs
 	live          live
+	quotas        *quota.Meter
 	quorumMembers atomic.Pointer[[]controller.Member] // of the metadata group, as this broker last knew as the controller
 	incarnation   string                              // differs for each start
 
@@ -179,6 +181,7 @@ func New(o Options) (*Broker, error) {
 	b.liveness = newLiveness(b.now)
 	b.reregister, b.controlWake = make(chan struct{}, 1), make(chan struct{}, 1)
 	b.producerIDs.b = b
+	b.quotas = quota.NewMeter()
 	b.buildAPIs()
 	if err := b.registerMetrics(); err != nil {
 		return nil, err

@@ -76,6 +76,9 @@ type conn struct {
 	fetchHint    int // bytes of the last Fetch's records
 	fetchAnswer  fetchAnswer
 	draining     atomic.Bool
+	client       string // the client id of the last request that was counted
+	// mutedUntil is until when the connection is not read, in nanoseconds since 1970; 0: it is.
+	mutedUntil atomic.Int64
 }
 
 // serve runs the connection until it ends.
@@ -146,6 +149,9 @@ func (c *conn) read() (err error) {
 	for {
 		size, err := c.readSize(r)
 		if err != nil {
+			return err
+		}
+		if err := c.awaitUnmuted(); err != nil { // it may have been muted while the reader waited
 			return err
 		}
 		if err := c.admit(int64(size)); err != nil {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"slices"
+	"time"
 
 	"github.com/stelemq/stele/broker/metadata"
 	"github.com/stelemq/stele/protocol"
@@ -15,8 +16,17 @@ type fetchAnswer struct {
 
 // respondFetch encodes the answer around the batches, which are not copied.
 func respondFetch(c *conn, s *slot, results []fetchResult, code protocol.Code, session int32) error {
+	return respondFetchAfter(c, s, results, code, session, 0)
+}
+
+// respondThrottled answers nothing but for how long the client is left alone.
+func respondThrottled(c *conn, s *slot, session int32, wait time.Duration) error {
+	return respondFetchAfter(c, s, nil, protocol.None, session, wait)
+}
+
+func respondFetchAfter(c *conn, s *slot, results []fetchResult, code protocol.Code, session int32, wait time.Duration) error {
 	a := &c.fetchAnswer
-	a.resp = protocol.FetchResponse{ErrorCode: code, SessionID: session, Topics: a.resp.Topics[:0], NodeEndpoints: a.resp.NodeEndpoints[:0]}
+	a.resp = protocol.FetchResponse{ThrottleMillis: throttleMillis(wait), ErrorCode: code, SessionID: session, Topics: a.resp.Topics[:0], NodeEndpoints: a.resp.NodeEndpoints[:0]}
 	a.partitions = slices.Grow(a.partitions[:0], len(results))
 	committed := c.fetchRequest.IsolationLevel == 1
 	var leaders []int32

@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/stelemq/stele/broker/metadata"
+	"github.com/stelemq/stele/broker/quota"
 	"github.com/stelemq/stele/dledger"
 	"github.com/stelemq/stele/protocol"
 	"github.com/stelemq/stele/protocol/record"
@@ -67,7 +68,8 @@ type fetchCall struct {
 	bytes    int
 	settled  bool // an error or a divergence: answer at once
 	buf      *buffer
-	free     []byte // the unused rest of buf
+	free     []byte        // the unused rest of buf
+	waited   time.Duration // for records to come
 }
 
 func handleFetch(c *conn, s *slot) error {
@@ -85,8 +87,15 @@ func handleFetch(c *conn, s *slot) error {
 		return respondFetch(c, s, nil, code, sessionNone)
 	}
 	f := newFetchCall(c, s, req, wants)
+	began := c.b.now()
 	f.run()
 	id := sessionNone
+	if wait := f.quota(c.b.now().Sub(began) - f.waited); wait > 0 {
+		if session != nil {
+			id = session.id
+		}
+		return respondThrottled(c, s, id, wait)
+	}
 	if session != nil {
 		session.settle(f.results, full)
 		id = session.id
@@ -259,16 +268,35 @@ func (f *fetchCall) run() {
 		if f.enough() {
 			return
 		}
+		resting := f.c.b.now()
 		select {
 		case <-woken:
+			f.waited += f.c.b.now().Sub(resting)
+			continue
 		case <-timer.C:
-			return
 		case <-f.c.ctx.Done():
-			return
 		case <-f.c.b.drained:
-			return
 		}
+		f.waited += f.c.b.now().Sub(resting)
+		return
 	}
+}
+
+// quota counts what the answer would take, and returns for how long the client must be left alone instead.
+func (f *fetchCall) quota(took time.Duration) time.Duration {
+	c, s := f.c, f.s
+	if !c.b.quotas.Active() {
+		return 0
+	}
+	kind, wait := quota.Fetch, c.use(s, quota.Fetch, float64(f.bytes))
+	if wait > 0 { // it gets the bytes when it asks again
+		c.b.quotas.Return(quota.Fetch, quota.Anonymous, c.clientID(s), float64(f.bytes), c.b.now())
+	}
+	if d := c.useTime(s, took); d > wait {
+		kind, wait = quota.Request, d
+	}
+	c.mute(kind, wait)
+	return wait
 }
 
 // confirmLeases makes sure that where nothing is answered of a partition that this node leads, there is nothing.

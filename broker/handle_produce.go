@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/stelemq/stele/broker/metadata"
+	"github.com/stelemq/stele/broker/quota"
 	"github.com/stelemq/stele/dledger"
 	"github.com/stelemq/stele/protocol"
 	"github.com/stelemq/stele/protocol/record"
@@ -278,6 +279,12 @@ func finishProduce(c *conn, s *slot) error {
 			}
 		}
 	}
+	kind, wait := quota.Produce, c.use(s, quota.Produce, float64(s.size))
+	if d := c.useTime(s, s.appended.Sub(s.started)); d > wait {
+		kind, wait = quota.Request, d
+	}
+	p.resp.ThrottleMillis = 0
+	c.throttle(&p.resp, kind, wait)
 	if p.acks == 0 {
 		s.silent = true
 		if failed != nil {

@@ -33,6 +33,7 @@ func (b *Broker) followSettings() (cancel func()) {
 		if !c.All {
 			return
 		}
+		b.quotas.SetTable(quotaTable(c.Image))
 		for name, tell := range follow {
 			value, ok := b.setting(c.Image, name)
 			if was, told := b.live.told[name]; !ok || told && was == value {

@@ -43,6 +43,7 @@ type metrics struct {
 	rejected        *prometheus.CounterVec
 
 	uncleanElections prometheus.Counter
+	throttled        *prometheus.CounterVec
 	groups           *groupMetrics
 
 	mu       sync.Mutex
@@ -96,6 +97,7 @@ func newMetrics() *metrics {
 		sentBytes:       counter("topic_sent_bytes_total", "Bytes of record batches sent to consumers.", "topic"),
 		sentRecords:     counter("topic_sent_records_total", "Records in the batches sent to consumers.", "topic"),
 		rejected:        counter("topic_rejected_batches_total", "Record batches refused, by Kafka's code.", "topic", "reason"),
+		throttled:       counter("throttle_seconds_total", "Time for which connections were not read because their clients had used more than their quotas.", "kind"),
 		uncleanElections: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: metricsPrefix, Name: "raft_unclean_elections_total",
 			Help: "Partitions that this broker, as the controller, let go on from what had survived.",
@@ -115,7 +117,7 @@ func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.requests, m.errors, m.duration, m.phase, m.requestBytes, m.responseBytes,
 		m.connections, m.opened, m.closed, m.clients,
-		m.receivedBytes, m.receivedRecords, m.sentBytes, m.sentRecords, m.rejected, m.uncleanElections, m.groups.rebalances, m.groups.duration,
+		m.receivedBytes, m.receivedRecords, m.sentBytes, m.sentRecords, m.rejected, m.uncleanElections, m.throttled, m.groups.rebalances, m.groups.duration,
 	}
 }
 

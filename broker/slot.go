@@ -4,6 +4,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"github.com/stelemq/stele/protocol"
 )
 
 // States of a slot that holds a Produce.
@@ -77,6 +79,15 @@ func (s *slot) releaseBuffers() {
 		s.held[i] = nil
 	}
 	s.held = s.held[:0]
+}
+
+// clientID is what the client calls itself; it aliases the request's frame.
+func (s *slot) clientID() []byte {
+	h, _, err := protocol.ParseRequestHeader(s.req.b)
+	if err != nil {
+		return nil // not reached: it was parsed before
+	}
+	return h.ClientID
 }
 
 // hold keeps a buffer until the answer has been written.

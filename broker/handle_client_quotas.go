@@ -32,6 +32,7 @@ func (k *call) describeClientQuotas(req *kmsg.DescribeClientQuotasRequest) kmsg.
 		resp.ErrorCode, resp.ErrorMessage = k.code(refused.Code), &refused.Message
 		return resp
 	}
+	resp.Entries = []kmsg.DescribeClientQuotasResponseEntry{} // null stands for an error
 	for _, q := range k.b.opts.Metadata.Image().Quotas() {
 		if !quotaMatches(q.Entity, req.Components, req.Strict) {
 			continue

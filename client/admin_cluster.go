@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -70,7 +71,7 @@ func (c *Client) Reach(ctx context.Context, b Broker) error {
 	return nil
 }
 
-// ConfigChange sets a topic's setting, or with a nil value goes back to the default.
+// ConfigChange sets a setting, or with a nil value goes back to the default.
 type ConfigChange struct {
 	Name  string
 	Value *string
@@ -78,11 +79,29 @@ type ConfigChange struct {
 
 // AlterTopicConfigs changes settings of a topic, all or none.
 func (c *Client) AlterTopicConfigs(ctx context.Context, topic string, changes []ConfigChange, validateOnly bool) error {
+	if err := c.alterConfigs(ctx, kmsg.ConfigResourceTypeTopic, topic, "alter "+topicOp(topic), changes, validateOnly); err != nil {
+		return err
+	}
+	c.forget(topic)
+	return nil
+}
+
+// AlterBrokerConfigs changes dynamic settings of a broker, all or none; of all brokers where node is negative.
+func (c *Client) AlterBrokerConfigs(ctx context.Context, node int32, changes []ConfigChange, validateOnly bool) error {
+	name, op := "", "change settings of the cluster"
+	if node >= 0 {
+		name = strconv.Itoa(int(node))
+		op = "change settings of node " + name
+	}
+	return c.alterConfigs(ctx, kmsg.ConfigResourceTypeBroker, name, op, changes, validateOnly)
+}
+
+func (c *Client) alterConfigs(ctx context.Context, kind kmsg.ConfigResourceType, name, op string, changes []ConfigChange, validateOnly bool) error {
 	const set, remove = 0, 1
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	req.ValidateOnly = validateOnly
 	r := kmsg.NewIncrementalAlterConfigsRequestResource()
-	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, topic
+	r.ResourceType, r.ResourceName = kind, name
 	for _, ch := range changes {
 		k := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
 		k.Name, k.Op, k.Value = ch.Name, set, ch.Value
@@ -97,11 +116,10 @@ func (c *Client) AlterTopicConfigs(ctx context.Context, topic string, changes []
 		return err
 	}
 	for _, r := range resp.(*kmsg.IncrementalAlterConfigsResponse).Resources { //nolint:errcheck,forcetypeassert // decoded as such
-		if err := codeError("alter "+topicOp(topic), r.ErrorCode, deref(r.ErrorMessage)); err != nil {
+		if err := codeError(op, r.ErrorCode, deref(r.ErrorMessage)); err != nil {
 			return err
 		}
 	}
-	c.forget(topic)
 	return nil
 }
 

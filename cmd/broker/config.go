@@ -11,9 +11,9 @@ import (
 )
 
 func newConfig(s streams) *cobra.Command {
-	return parent("config", "Check, print and explain settings",
+	return parent("config", "Check, print, explain and change settings",
 		"  broker config check -c broker.yaml\n  broker config print -c broker.yaml --origin\n  broker config docs log.dirs", groupOffline,
-		newConfigCheck(s), newConfigPrint(s), newConfigDocs(s))
+		newConfigCheck(s), newConfigPrint(s), newConfigDocs(s), newConfigGet(s), newConfigSet(s), newConfigReset(s), newConfigImport(s))
 }
 
 // configFlags say where settings come from.

@@ -159,7 +159,7 @@ func TestClientQuotas_ThrottleProduceFetchAndRequests(t *testing.T) {
 	if got := admin.setQuota(false, "consumer_byte_rate", 1, "client-id"); got != protocol.None {
 		t.Fatal(got)
 	}
-	f := ask[*kmsg.FetchResponse](c, fetchOf("t"))
+	f := ask[*kmsg.FetchResponse](c, fetchBytes("t"))
 	if f.ThrottleMillis <= 0 || len(f.Topics) != 0 {
 		t.Errorf("a fetch beyond the quota: %d ms, %d topics", f.ThrottleMillis, len(f.Topics))
 	}
@@ -167,7 +167,7 @@ func TestClientQuotas_ThrottleProduceFetchAndRequests(t *testing.T) {
 	if got := admin.setQuota(false, "consumer_byte_rate", -9, "client-id"); got != protocol.None {
 		t.Fatal(got)
 	}
-	if f := ask[*kmsg.FetchResponse](d, fetchOf("t")); f.ThrottleMillis != 0 || len(f.Topics) != 1 {
+	if f := ask[*kmsg.FetchResponse](d, fetchBytes("t")); f.ThrottleMillis != 0 || len(f.Topics) != 1 {
 		t.Errorf("without a quota: %d ms, %d topics", f.ThrottleMillis, len(f.Topics))
 	}
 	// Every request takes some time.
@@ -180,7 +180,7 @@ func TestClientQuotas_ThrottleProduceFetchAndRequests(t *testing.T) {
 	}
 }
 
-func fetchOf(topic string) *kmsg.FetchRequest {
+func fetchBytes(topic string) *kmsg.FetchRequest {
 	return &kmsg.FetchRequest{
 		Version: 11, ReplicaID: -1, MaxBytes: 1 << 20, SessionEpoch: -1, Topics: []kmsg.FetchRequestTopic{{
 			Topic: topic, Partitions: []kmsg.FetchRequestTopicPartition{{PartitionMaxBytes: 1 << 20, CurrentLeaderEpoch: -1}},

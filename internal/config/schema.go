@@ -173,5 +173,5 @@ type Settings struct {
 	_ refused `key:"authorizer.class.name" doc:"this version authorizes everybody; remove it, and let only trusted hosts reach the listeners"`
 	_ refused `key:"super.users" doc:"this version authorizes everybody; remove it"`
 	_ refused `key:"allow.everyone.if.no.acl.found" doc:"this version has no ACLs; remove it"`
-	_ refused `key:"quota.*" doc:"this version has no quotas; remove it"`
+	_ refused `key:"quota.*" doc:"quotas are set while brokers run, by user and client id, as with kafka-configs; remove it"`
 }

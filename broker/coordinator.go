@@ -45,6 +45,9 @@ type coordinator struct {
 	state *group.Coordinator
 	// next is the offset from which on nothing has been replayed.
 	next record.Offset
+	// loaded: everything committed has been replayed once; from then on records come as they were written, or what is
+	// missing of them may have been a tombstone.
+	loaded bool
 	// epoch is the leader epoch in which requests are answered, record.NoEpoch while they are not.
 	epoch record.LeaderEpoch
 	// broken: what state holds may never be in the log.
@@ -192,7 +195,7 @@ func (k *coordinator) end() {
 // reset begins with an empty state.
 func (k *coordinator) reset() {
 	k.state = group.New(k.b.groupConfig())
-	k.next, k.epoch, k.broken = k.log.Offsets().LogStart, record.NoEpoch, false
+	k.next, k.epoch, k.broken, k.loaded = k.log.Offsets().LogStart, record.NoEpoch, false, false
 }
 
 // follow makes the state what the log and the leadership say.
@@ -263,16 +266,32 @@ func (k *coordinator) replay(ctx context.Context, end record.Offset) bool {
 		}
 		buf = got
 		before := k.next
-		for rest := got; len(rest) > 0; {
-			var batch record.Batch
-			if batch, rest, err = record.Next(rest); err != nil {
-				break
-			}
-			k.replayBatch(batch)
+		if !k.replayBatches(got) {
+			k.slog.Info("group metadata was compacted ahead of its reader: it is read again", "offset", k.next)
+			k.reset()
+			continue
 		}
 		if k.next == before {
 			k.next = end // compaction has left nothing
 		}
+	}
+	k.loaded = true
+	return true
+}
+
+// replayBatches applies batches. False: records are missing although everything before had been read as it was written, as
+// when a replica that was far behind got the log of another one. What they deleted would stay for ever.
+func (k *coordinator) replayBatches(rest []byte) bool {
+	for len(rest) > 0 {
+		var batch record.Batch
+		var err error
+		if batch, rest, err = record.Next(rest); err != nil {
+			return true // cut off by the limit of the read
+		}
+		if whole := batch.Count() == batch.LastOffsetDelta()+1; k.loaded && (batch.BaseOffset() > k.next || !whole && batch.LastOffset() >= k.next) {
+			return false
+		}
+		k.replayBatch(batch)
 	}
 	return true
 }

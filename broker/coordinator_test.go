@@ -3,14 +3,17 @@ package broker
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/stelemq/stele/broker/group"
 	"github.com/stelemq/stele/dledger"
 	"github.com/stelemq/stele/protocol"
+	"github.com/stelemq/stele/protocol/record"
 )
 
 // groupBroker runs a broker with one group coordinator, over the fake log that is returned.
@@ -279,5 +282,35 @@ func TestMetrics_Groups(t *testing.T) {
 	ask[*kmsg.OffsetCommitResponse](c, commitOf(9)) // beyond the end
 	if _, body = get(t, b, "/metrics"); !strings.Contains(body, `stele_group_lag_records{group="g",partition="0",topic="t"} 0`) {
 		t.Error("the lag of a commit beyond the end is not 0")
+	}
+}
+
+// A replica that was far behind gets a log of which compaction has removed tombstones: what they deleted must not stay.
+func TestCoordinator_ReadsACompactedLogAgain(t *testing.T) {
+	_, c, l := groupBroker(t)
+	for offset := range int64(5) {
+		if known, _ := commitCodes(ask[*kmsg.OffsetCommitResponse](c, commitOf(offset))); known != protocol.None {
+			t.Fatal(known)
+		}
+	}
+	l.set(func() { l.leader.IsLeader = false })
+	eventually(t, func() bool {
+		return protocol.Code(ask[*kmsg.OffsetFetchResponse](c, fetchOf()).ErrorCode) == protocol.NotCoordinator
+	})
+	// Another leader has deleted the group, compaction has removed every trace of it, and others have gone on.
+	other, err := buildGroupBatch([]group.Record{{Key: []byte{0, 1, 0, 1, 'h', 0, 1, 't', 0, 0, 0, 0}}}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.set(func() {
+		stored := slices.Clone(other)
+		var head [record.PatchLen]byte
+		record.Patch(&head, other, 20, 6)
+		copy(stored, head[:])
+		l.batches, l.next = []record.Batch{stored}, 21
+		l.leader.IsLeader, l.leader.Epoch = true, 6
+	})
+	if got := committedOf(t, c); got != -1 {
+		t.Errorf("committed %d, but the group was deleted", got)
 	}
 }

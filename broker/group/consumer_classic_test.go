@@ -188,7 +188,7 @@ func TestConsumerMigration_ClassicMembersInTime(t *testing.T) {
 	old := classicGroupOfOne(r, subscriptionOf(1, nil, r, "orders"), assignor.Assignment{topic: {0, 1, 2, 3}})
 	b := r.beat("g", "b", 0, names("orders"))
 	for range 4 {
-		r.classicBeat(old, 1)
+		_ = r.classicBeat(old, 1)
 		b = r.beat("g", "b", b.MemberEpoch)
 		r.pass(6 * time.Second)
 	}

@@ -76,7 +76,7 @@ func TestConsumer_FetchesByEpoch(t *testing.T) {
 	r := newRig(t)
 	topic := r.topics.set("orders", 1)
 	a := r.beat("g", "a", 0, names("orders"))
-	r.commitOffsets(9, "a", a.MemberEpoch, topic, 0)
+	wantCode(t, int16(r.commitOffsets(9, "a", a.MemberEpoch, topic, 0)), protocol.None)
 	fetch := func(member *string, epoch int32) protocol.Code {
 		req := kmsg.NewPtrOffsetFetchRequest()
 		req.Version = 9
@@ -92,8 +92,11 @@ func TestConsumer_FetchesByEpoch(t *testing.T) {
 		epoch  int32
 		want   protocol.Code
 	}{
-		{nil, -1, protocol.None}, {&member, 1, protocol.None}, {&member, 2, protocol.StaleMemberEpoch},
-		{&member, 0, protocol.StaleMemberEpoch}, {&other, 1, protocol.UnknownMemberID},
+		{nil, -1, protocol.None},
+		{&member, 1, protocol.None},
+		{&member, 2, protocol.StaleMemberEpoch},
+		{&member, 0, protocol.StaleMemberEpoch},
+		{&other, 1, protocol.UnknownMemberID},
 	} {
 		if got := fetch(row.member, row.epoch); got != row.want {
 			t.Errorf("epoch %d: %v, want %v", row.epoch, got, row.want)

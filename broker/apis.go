@@ -96,6 +96,8 @@ func (b *Broker) buildAPIs() {
 		int16(kmsg.DescribeProducers):          serve((*call).describeProducers),
 		int16(kmsg.ListConfigResources):        serve((*call).listConfigResources),
 		int16(kmsg.DescribeClientQuotas):       serve((*call).describeClientQuotas),
+		int16(kmsg.GetTelemetrySubscriptions):  serve((*call).getTelemetrySubscriptions),
+		int16(kmsg.PushTelemetry):              serve((*call).pushTelemetry),
 		int16(kmsg.AlterClientQuotas):          serve((*call).alterClientQuotas),
 	}
 	b.apis = map[int16]*api{}

@@ -16,6 +16,7 @@ import (
 	"github.com/stelemq/stele/broker/controller"
 	"github.com/stelemq/stele/broker/metadata"
 	"github.com/stelemq/stele/broker/quota"
+	"github.com/stelemq/stele/broker/telemetry"
 	"github.com/stelemq/stele/broker/topicconfig"
 	"github.com/stelemq/stele/dledger/transport"
 	"github.com/stelemq/stele/protocol"
@@ -119,6 +120,7 @@ type Broker struct {
 	producerIDs   producerIDs
 	live          live
 	quotas        *quota.Meter
+	telemetry     *telemetry.Store
 	quorumMembers atomic.Pointer[[]controller.Member] // of the metadata group, as this broker last knew as the controller
 	incarnation   string                              // differs for each start
 
@@ -181,7 +183,7 @@ func New(o Options) (*Broker, error) {
 	b.liveness = newLiveness(b.now)
 	b.reregister, b.controlWake = make(chan struct{}, 1), make(chan struct{}, 1)
 	b.producerIDs.b = b
-	b.quotas = quota.NewMeter()
+	b.quotas, b.telemetry = quota.NewMeter(), telemetry.NewStore()
 	b.buildAPIs()
 	if err := b.registerMetrics(); err != nil {
 		return nil, err
@@ -190,7 +192,7 @@ func New(o Options) (*Broker, error) {
 }
 
 func (b *Broker) registerMetrics() error {
-	all := append(b.metrics.collectors(), newPartitionCollector(b), newGroupCollector(b),
+	all := append(b.metrics.collectors(), newPartitionCollector(b), newTelemetryCollector(b), newGroupCollector(b),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range all {
 		var already prometheus.AlreadyRegisteredError

@@ -49,6 +49,17 @@ func (b Batch) Decompress(dst []byte, maxBytes int) ([]byte, error) {
 	return out, nil
 }
 
+// DecompressBytes is Decompress for bytes that are no batch.
+func DecompressBytes(dst, src []byte, codec Codec, maxBytes int) ([]byte, error) {
+	if codec == None {
+		if len(src) > maxBytes {
+			return nil, tooLarge(maxBytes)
+		}
+		return src, nil
+	}
+	return decompress(dst[:0], src, codec, max(maxBytes, 0))
+}
+
 func decompress(dst, src []byte, codec Codec, maxBytes int) ([]byte, error) {
 	switch codec {
 	case Gzip:

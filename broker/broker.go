@@ -264,9 +264,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		b.handOver(own)
 		done()
 	}
-	close(b.drained)
-	giveUp := time.AfterFunc(drainProposals, b.endingNow)
-	defer giveUp.Stop()
+	defer b.drain()()
 	s.shutdown(b.opts.Config.ShutdownTimeout)
 	stopBackground()
 	wg.Wait()
@@ -276,6 +274,13 @@ func (b *Broker) Run(ctx context.Context) error {
 		return nil
 	}
 	return cause
+}
+
+// drain has what waits give its answer, and gives changes of the metadata up a moment later.
+func (b *Broker) drain() (stop func()) {
+	close(b.drained)
+	giveUp := time.AfterFunc(drainProposals, b.endingNow)
+	return func() { giveUp.Stop() }
 }
 
 // drainProposals is how long a stopping broker waits for changes of the metadata that clients have asked for.

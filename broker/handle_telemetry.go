@@ -41,12 +41,12 @@ func (k *call) telemetryRequest(instance telemetry.Client) telemetry.Request {
 		if n, err := strconv.Atoi(configs[clientMetricsInterval]); err == nil {
 			s.Interval = time.Duration(n) * time.Millisecond
 		}
-		for _, m := range strings.Split(configs[clientMetricsKey], ",") {
+		for m := range strings.SplitSeq(configs[clientMetricsKey], ",") {
 			if m = strings.TrimSpace(m); m != "" {
 				s.Metrics = append(s.Metrics, m)
 			}
 		}
-		for _, part := range strings.Split(configs[clientMetricsMatch], ",") {
+		for part := range strings.SplitSeq(configs[clientMetricsMatch], ",") {
 			if selector, pattern, ok := strings.Cut(part, "="); ok {
 				s.Match[strings.TrimSpace(selector)] = strings.TrimSpace(pattern)
 			}

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -49,14 +50,13 @@ func quotaPart(e metadata.QuotaEntity, kind string) quota.Part {
 }
 
 // waits are requests whose time is mostly that of others: of members of a group, of replicas, of the metadata.
-func waits(key int16) bool {
-	switch kmsg.Key(key) {
-	case kmsg.JoinGroup, kmsg.SyncGroup, kmsg.OffsetCommit, kmsg.FindCoordinator, kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions,
-		kmsg.ElectLeaders, kmsg.AlterPartitionAssignments, kmsg.DeleteRecords, kmsg.AlterConfigs, kmsg.IncrementalAlterConfigs,
-		kmsg.AlterClientQuotas, kmsg.UpdateFeatures, kmsg.UnregisterBroker, kmsg.InitProducerID, kmsg.Metadata:
-		return true
-	}
-	return false
+func waits(key int16) bool { return slices.Contains(waiting[:], kmsg.Key(key)) }
+
+//nolint:gochecknoglobals // constant table
+var waiting = [...]kmsg.Key{
+	kmsg.JoinGroup, kmsg.SyncGroup, kmsg.OffsetCommit, kmsg.FindCoordinator, kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions,
+	kmsg.ElectLeaders, kmsg.AlterPartitionAssignments, kmsg.DeleteRecords, kmsg.AlterConfigs, kmsg.IncrementalAlterConfigs,
+	kmsg.AlterClientQuotas, kmsg.UpdateFeatures, kmsg.UnregisterBroker, kmsg.InitProducerID, kmsg.Metadata,
 }
 
 // use counts what the request in s has used, and returns for how long its client must be left alone.

@@ -44,16 +44,16 @@ func Decode(payload []byte, most int) (map[string]float64, error) {
 // number reads a metric; ok is false where it is no number.
 func number(metric []byte) (name string, value float64, ok bool, err error) {
 	err = fields(metric, func(field protowire.Number, _ uint64, bytes []byte) error {
-		switch field {
-		case fieldName:
+		if field == fieldName {
 			name = string(bytes)
-		case fieldGauge, fieldSum:
+		}
+		if field == fieldGauge || field == fieldSum {
 			return each(bytes, fieldDataPoints, func(point []byte) error {
 				return fields(point, func(field protowire.Number, bits uint64, _ []byte) error {
-					switch field {
-					case fieldAsDouble:
+					if field == fieldAsDouble {
 						value, ok = value+math.Float64frombits(bits), true
-					case fieldAsInt:
+					}
+					if field == fieldAsInt {
 						value, ok = value+float64(int64(bits)), true //nolint:gosec // signed on the wire
 					}
 					return nil

@@ -85,10 +85,10 @@ func (h *httpAPI) call(ctx context.Context, method, path string, result any) err
 // stays.
 func (h *httpAPI) callUntil(ctx context.Context, method, path string, result any, good func() bool) error {
 	var last error
-	any := false
+	answers := false
 	for address := range strings.SplitSeq(h.addresses, ",") {
 		answered, err := h.callOne(ctx, "http://"+dialable(strings.TrimSpace(address))+path, method, result)
-		if any = any || err == nil; err == nil && good() {
+		if answers = answers || err == nil; err == nil && good() {
 			return nil
 		}
 		if err != nil && answered {
@@ -96,7 +96,7 @@ func (h *httpAPI) callUntil(ctx context.Context, method, path string, result any
 		}
 		last = errors.Join(last, err)
 	}
-	if any {
+	if answers {
 		return nil
 	}
 	return fmt.Errorf("%w. Name a broker's http.listen with --http", last)

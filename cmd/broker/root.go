@@ -20,7 +20,6 @@ func newRoot(s streams) *cobra.Command {
 		Use:   "broker",
 		Short: "A replicated commit log that speaks Kafka's protocol",
 		Long: `A replicated commit log that speaks Kafka's protocol.
-
 Without a command: one development broker on loopback, data in ./data.`,
 		Example: `  broker                                        # develop: Kafka on 127.0.0.1:9092, data in ./data
   broker start -c /etc/broker/broker.yaml       # serve, as the file says
@@ -49,7 +48,7 @@ Without a command: one development broker on loopback, data in ./data.`,
 	root.Args = rootArgs
 	root.AddCommand(
 		newStart(s), newDev(s), newHealthcheck(s),
-		newTopic(s), newPartition(s), newGroup(s), newNode(s), newCluster(s), newBench(s),
+		newTopic(s), newPartition(s), newGroup(s), newNode(s), newCluster(s), newDebug(s), newBench(s),
 		newConfig(s), newLog(s), newVersion(s), newCompletion(s),
 	)
 	root.AddCommand(newKafkaScripts(s)...)

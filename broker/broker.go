@@ -236,11 +236,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	defer b.opts.Host.WatchLeadership(nil)
 	b.handleCalls()
 	defer b.followSettings()()
-	wg.Go(func() { b.announcer.run(background) })
-	wg.Go(func() { b.replicas.run(background) })
-	wg.Go(func() { b.sendHeartbeats(background) })
-	wg.Go(func() { newControl(b).run(background) })
-	wg.Go(func() { b.partitions.run(background) })
+	b.work(background, &wg)
 	watch := b.opts.Metadata.Watch(func(metadata.Change) {
 		if err := b.opts.Metadata.Err(); err != nil {
 			cancel(fmt.Errorf("metadata: %w", err))
@@ -285,6 +281,15 @@ func (b *Broker) drain() (stop func()) {
 
 // drainProposals is how long a stopping broker waits for changes of the metadata that clients have asked for.
 const drainProposals = time.Second
+
+// work begins what goes on in the background until ctx ends.
+func (b *Broker) work(ctx context.Context, wg *sync.WaitGroup) {
+	wg.Go(func() { b.announcer.run(ctx) })
+	wg.Go(func() { b.replicas.run(ctx) })
+	wg.Go(func() { b.sendHeartbeats(ctx) })
+	wg.Go(func() { newControl(b).run(ctx) })
+	wg.Go(func() { b.partitions.run(ctx) })
+}
 
 // registerWait is how long the first connections wait for the broker's registration.
 const registerWait = 2 * time.Second

@@ -190,6 +190,11 @@ func (c *Client) BrokerConfigs(ctx context.Context, id int32) ([]Config, error) 
 	return c.describeConfigs(ctx, resourceBroker, fmt.Sprint(id), func(m kproto.Message) (kproto.Message, error) { return c.askBroker(ctx, id, m) })
 }
 
+// ClusterConfigs returns the settings that were changed at run time for all brokers, sorted by name.
+func (c *Client) ClusterConfigs(ctx context.Context) ([]Config, error) {
+	return c.describeConfigs(ctx, resourceBroker, "", func(m kproto.Message) (kproto.Message, error) { return c.askAny(ctx, m) })
+}
+
 func (c *Client) describeConfigs(
 	_ context.Context, kind int8, name string, ask func(kproto.Message) (kproto.Message, error),
 ) ([]Config, error) {

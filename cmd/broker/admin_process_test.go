@@ -125,7 +125,8 @@ func TestAdmin_DecommissionUntilThreeAreLeft(t *testing.T) {
 		if gone < 0 {
 			t.Fatal("no controller")
 		}
-		text := done(t, "node", "decommission", strconv.Itoa(gone+1), "--http", strings.Join(http, ","), "--wait", "60s")
+		text := done(t, "node", "decommission", strconv.Itoa(gone+1), "--http", strings.Join(http, ","), "--wait", "60s",
+			"-b", all[(gone+1)%len(all)].anywhere(all), "--throttle", "10MiB/s")
 		if !strings.Contains(text, "replicas left") || !strings.Contains(text, "is not part of the cluster any more") {
 			t.Errorf("no progress:\n%s", text)
 		}
@@ -134,6 +135,9 @@ func TestAdmin_DecommissionUntilThreeAreLeft(t *testing.T) {
 		asked := someMachine(all)
 		inCluster(t, asked, left-1)
 		eventuallyHealthy(t, asked)
+	}
+	if text := done(t, "config", "get", catchUpSetting, "-b", someMachine(all).kafka); strings.Contains(text, "10485760") || !strings.Contains(text, "67108864") {
+		t.Errorf("the throttle still holds:\n%s", text)
 	}
 	if text := done(t, "topic", "alter", "moved", "segment.bytes=2MiB", "-b", someMachine(all).kafka); !strings.Contains(text, "2097152") {
 		t.Errorf("topic alter:\n%s", text)
@@ -152,6 +156,14 @@ func TestAdmin_DecommissionUntilThreeAreLeft(t *testing.T) {
 	if r := command(t, "topic", "alter", "moved", "segment.bytes=1", "-b", someMachine(all).kafka); r.code != exitFailure || !strings.Contains(r.err, "segment.bytes") {
 		t.Errorf("a bad value: %+v", r)
 	}
+}
+
+// anywhere is the address of a node that runs.
+func (m *clusterNode) anywhere(all []*clusterNode) string {
+	if m == nil {
+		m = someMachine(all)
+	}
+	return m.kafka
 }
 
 func someMachine(all []*clusterNode) *clusterNode {

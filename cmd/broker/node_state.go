@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/stelemq/stele/internal/cli"
 )
 
 // nodeReport is a node in the answer to GET /admin/v1/nodes.
@@ -102,6 +104,7 @@ type nodeStateCommand struct {
 
 func newNodeState(s streams, c nodeStateCommand) *cobra.Command {
 	l := &localAdmin{streams: s}
+	slow, kafka := &throttled{}, &admin{streams: s}
 	var wait time.Duration
 	force := false
 	cmd := &cobra.Command{
@@ -128,12 +131,15 @@ func newNodeState(s streams, c nodeStateCommand) *cobra.Command {
 			if len(n.Blocked) > 0 {
 				fmt.Fprintf(l.err, "these cannot go elsewhere for now: %s\n", blockedText(n.Blocked))
 			}
-			return l.await(cmd.Context(), nodes[0], &c, wait)
+			kafka.timeout = l.timeout
+			return slow.run(cmd.Context(), kafka, func() error { return l.await(cmd.Context(), nodes[0], &c, wait) })
 		},
 	}
 	l.addFlags(cmd)
 	cmd.Flags().DurationVar(&wait, "wait", time.Hour, "how long to watch; 0s: do not")
 	if c.use == "decommission" {
+		slow.addFlag(cmd)
+		cmd.Flags().StringVarP(&kafka.brokers, "brokers", "b", cli.DefaultBrokers(), "brokers to ask for --throttle, `host:port`, several by commas")
 		cmd.Flags().BoolVar(&force, "force", false, "begin even if some partitions have nowhere to go yet")
 	}
 	return cmd

@@ -32,6 +32,7 @@ func newPartitionMove(s streams) *cobra.Command {
 	var to string
 	var wait time.Duration
 	var dryRun bool
+	slow := &throttled{}
 	cmd := &cobra.Command{
 		Use: "move TOPIC/PARTITION --to NODE,...", Short: "Move a partition's replicas to other nodes", Args: cobra.ExactArgs(1),
 		Long: `New replicas are added first and become voters when they have caught up; then the old ones go. The first node is the
@@ -50,14 +51,17 @@ preferred leader. The move goes on by itself when this command is interrupted; r
 				return err
 			}
 			m := &mover{admin: a, wait: wait, dryRun: dryRun}
-			return m.run(cmd.Context(), func(ctx context.Context, c *client.Client) ([]client.Reassignment, error) {
-				return onePartition(ctx, c, client.Reassignment{Topic: topic, Partition: partition, Replicas: nodes})
+			return slow.run(cmd.Context(), a, func() error {
+				return m.run(cmd.Context(), func(ctx context.Context, c *client.Client) ([]client.Reassignment, error) {
+					return onePartition(ctx, c, client.Reassignment{Topic: topic, Partition: partition, Replicas: nodes})
+				})
 			})
 		},
 	}
 	a.addFlags(cmd)
 	cmd.Flags().StringVar(&to, "to", "", "the `nodes` that are to hold it, the preferred leader first")
 	addMoveFlags(cmd, &wait, &dryRun)
+	slow.addFlag(cmd)
 	return cmd
 }
 

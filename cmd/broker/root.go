@@ -23,8 +23,7 @@ func newRoot(s streams) *cobra.Command {
 Without a command: one development broker on loopback, data in ./data.`,
 		Example: `  broker                                        # develop: Kafka on 127.0.0.1:9092, data in ./data
   broker start -c /etc/broker/broker.yaml       # serve, as the file says
-  broker topic create logs -p 6                 # administer a running broker
-  broker config docs log.segment.bytes          # what a setting means`,
+  broker topic create logs -p 6                 # administer a running broker`,
 		Args:          cobra.NoArgs,
 		RunE:          dev.run,
 		SilenceErrors: true,
@@ -47,7 +46,7 @@ Without a command: one development broker on loopback, data in ./data.`,
 	root.SetHelpCommandGroupID(groupOffline)
 	root.Args = rootArgs
 	root.AddCommand(
-		newStart(s), newDev(s), newHealthcheck(s),
+		newStart(s), newDev(s), newHealthcheck(s), newDoctor(s),
 		newTopic(s), newPartition(s), newGroup(s), newNode(s), newCluster(s), newDebug(s), newBench(s),
 		newConfig(s), newLog(s), newVersion(s), newCompletion(s),
 	)

@@ -57,7 +57,7 @@ robustness: ## faults on real brokers and checks of what was acknowledged, all r
 	$(GO) test -tags robustness $(ROBUSTNESS) -timeout 12h -v ./tests/robustness
 
 robustness-short: ## the rounds that fit a continuous integration run
-	$(GO) test -tags robustness $(ROBUSTNESS) -short -timeout 15m -v ./tests/robustness
+	./tools/robustness-short.sh
 
 docs: ## regenerate what is generated: docs/config.md, configs/full-reference.yaml
 	$(GO) test ./internal/config -run 'TestGenerated' -update

@@ -17,7 +17,7 @@ func TestR22_RestartWhileFilesComeAndGo(t *testing.T) {
 	o.topic = map[string]string{"retention.bytes": "1048576", "file.delete.delay.ms": "100"}
 	o.settings = []string{"log.retention.check.interval.ms=100ms"}
 	s := newScenario(t, "R22 kill -9 while files are rolled and deleted", o)
-	for range count(100, 6) {
+	for range count(100, 4) {
 		s.between(0, time.Second)
 		if s.rng.IntN(3) == 0 {
 			s.allDown(func() { s.between(0, 100*time.Millisecond) })

@@ -35,7 +35,7 @@ func TestR25_Rooms(t *testing.T) {
 	s.c.NeedCuts()
 	s.voters(5)
 	s.spread()
-	for range count(20, 2) {
+	for range count(20, 1) {
 		s.strong.Availability.MaxGap()
 		s.c.Split(rooms[0], rooms[1])
 		s.figures.available = append(s.figures.available, s.await(s.mark(s.partitions()), "while the rooms are cut off")...)
@@ -206,7 +206,7 @@ func TestR25_UncleanElectionBesideAMinority(t *testing.T) {
 	s.c.NeedCuts()
 	s.voters(5)
 	var cuts []history.Window
-	for range count(20, 2) {
+	for range count(20, 1) {
 		if led := s.strong.Router.Led(3); len(led) > 0 { // since the round before
 			m := s.mark(led)
 			s.c.Node(3).Kill()

@@ -22,10 +22,6 @@ import (
 // it refuses to start, its disk is emptied, as documented for a broker that is beyond repair.
 const repairTimeout = 30 * time.Second
 
-// metadataTime is how long a broker with an empty disk is given to become a voter of the metadata again, before
-// another one may lose its disk.
-const metadataTime = 15 * time.Second
-
 // kind is a kind of files that are damaged.
 type kind struct {
 	name  string
@@ -221,7 +217,7 @@ func (s *scenario) replace(n *rig.Node) {
 		n.Start()
 		n.MayDie()
 		if s.recovers(n) != ended {
-			s.wait(metadataTime) // nobody says when its replica of the metadata votes again
+			s.voters(min(len(s.c.Nodes), 5)) // before another one may lose its disk
 			return
 		}
 		if time.Since(began) > healTimeout {
@@ -239,7 +235,7 @@ func TestR15_BitFlips(t *testing.T) {
 	s := newScenario(t, "R15 one bit flipped", o)
 	var n tally
 	kinds := chosen()
-	for i := range count(200, 2*len(kinds)) {
+	for i := range count(200, len(kinds)) {
 		kind := kinds[i%len(kinds)]
 		s.spoil(&n, "a bit in "+kind.name, func(dir string) error {
 			paths := filesLike(dir, kind.match)
@@ -278,7 +274,7 @@ func TestR17_SpoiledFiles(t *testing.T) {
 // Of what it voted and wrote in between it knows nothing any more.
 func TestR17_StaleCopy(t *testing.T) {
 	s := newScenario(t, "R17 stale copy of a disk", three())
-	for range count(50, 2) {
+	for range count(50, 1) {
 		copied := filepath.Join(s.c.Dir, "stale")
 		victim := s.c.Node(s.leader())
 		victim.Kill()

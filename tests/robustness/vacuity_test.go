@@ -76,32 +76,35 @@ func sabotages() []sabotage {
 			s.wait(1500 * time.Millisecond)
 		}
 	}
-	// A voter loses power after it has voted for one of two that do not reach each other, and before it has what that one
-	// writes; then it can vote for the other. The first sleeps meanwhile.
+	// A voter loses power after it has voted for one, who sleeps then, and before it has what that one writes; so it can
+	// vote for the other, who knew of nothing. Nothing is written meanwhile: the other's log must be as long.
 	amnesia := func(s *scenario, all disks) {
 		for range 8 {
-			voter := s.c.Node(s.pick())
-			others := s.c.Others(voter.ID)
-			s.rng.Shuffle(2, func(i, j int) { others[i], others[j] = others[j], others[i] })
-			first := s.c.Node(others[0])
-			s.c.Split(others[:1], others[1:])
+			ids := s.nodesAt(3)
+			voter, first, second := s.c.Node(ids[0]), s.c.Node(ids[1]), ids[2]
+			s.strong.Quiet(true)
+			s.wait(400 * time.Millisecond)
+			s.c.Isolate(second)
 			voter.Pause()
-			s.wait(time.Second)
-			all[voter.ID].SetFault(disk.Fault{SyncDelay: 150 * time.Millisecond})
+			s.wait(700 * time.Millisecond)
+			all[voter.ID].SetFault(disk.Fault{SyncDelay: 100 * time.Millisecond})
 			voter.Resume()
-			s.between(100*time.Millisecond, 500*time.Millisecond)
+			s.between(450*time.Millisecond, 900*time.Millisecond)
 			first.Pause()
 			voter.Kill()
 			if err := all[voter.ID].LosePower(s.rng, disk.Loss{}); err != nil {
 				s.t.Fatal(err)
 			}
 			all[voter.ID].SetFault(disk.Fault{})
+			s.c.Heal()
+			s.c.Split([]int32{first.ID}, []int32{second})
 			voter.Start()
 			s.wait(1500 * time.Millisecond)
+			s.strong.Quiet(false)
 			first.Resume()
-			s.wait(time.Second)
+			s.wait(1200 * time.Millisecond)
 			s.c.Heal()
-			s.wait(time.Second)
+			s.wait(1200 * time.Millisecond)
 		}
 	}
 	// A leader sleeps with proposals that are validated and not yet in the log, while another takes its place.

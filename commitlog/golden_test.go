@@ -59,7 +59,7 @@ func TestGolden_EveryFormat(t *testing.T) {
 	if e, o, err := l.EndOffsetForEpoch(1<<20 + 1); err != nil || e != 1<<20+1 || o != 60 {
 		t.Errorf("epoch %d ends at %d: %v", e, o, err)
 	}
-	if p, ok := l.ProducerEntry(4001); !ok || p.LastSequence() != 49 || p.Epoch != 3 || p.Batches()[0].BaseSequence != 40 {
+	if p, ok := l.ProducerEntry(4001); !ok || p.LastSequence() != 49 || p.Epoch != 3 || len(p.Batches()) != 5 || p.Batches()[0].BaseSequence != 0 {
 		t.Errorf("producer %+v", p)
 	}
 	if got, err := l.OffsetForTimestamp(1505, 100); err != nil || got != (commitlog.TimestampOffset{Timestamp: 1505, Offset: 55, Epoch: 1<<20 + 1}) {

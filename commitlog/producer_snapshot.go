@@ -16,8 +16,8 @@ import (
 //	entry: producer id (8) epoch (2) last sequence (4) last offset (8) offset delta (4)
 //	       timestamp (8) coordinator epoch (4) first offset of the open transaction, or −1 (8)
 //
-// The CRC32C covers everything after itself. Of each producer's batches only the last one is kept;
-// last sequence and last offset are −1 without one.
+// The CRC32C covers everything after itself. Of each producer's batches an entry has only the last one;
+// last sequence and last offset are −1 without one. What Kafka does not look at follows behind (appendOlderBatches).
 const (
 	snapshotVersion    = 1
 	snapshotHeaderLen  = 10
@@ -28,7 +28,9 @@ const (
 
 var errSnapshot = errors.New("malformed producer snapshot")
 
-// AppendProducerSnapshot encodes producers as Kafka does.
+// AppendProducerSnapshot encodes producers as Kafka does, which keeps the last batch of each. Behind that, where Kafka does not look,
+// follow the batches before the last one: without them a producer whose broker restarts meets an error for what it sends again
+// and is in the log.
 func AppendProducerSnapshot(b []byte, ps []Producer) []byte {
 	at := len(b)
 	be := binary.BigEndian
@@ -50,8 +52,66 @@ func AppendProducerSnapshot(b []byte, ps []Producer) []byte {
 		b = be.AppendUint32(b, uint32(p.CoordinatorEpoch))                     //nolint:gosec // bits
 		b = be.AppendUint64(b, uint64(max(p.TxnFirstOffset, record.NoOffset))) //nolint:gosec // bits
 	}
+	b = appendOlderBatches(b, ps)
 	be.PutUint32(b[at+2:], record.CRC(0, b[at+snapshotCRCEnd:]))
 	return b
+}
+
+// The batches before the last ones: magic (4 bytes), then for each of them
+//
+//	place of its producer among the entries (4) | first and last sequence (4, 4) | first and last offset (8, 8) | timestamp (8)
+//
+// in the order of the producers and of the log.
+const (
+	olderMagic    = 0x53544f42 // "STOB"
+	olderBatchLen = 36
+)
+
+//nolint:gosec // bits
+func appendOlderBatches(b []byte, ps []Producer) []byte {
+	be := binary.BigEndian
+	begun := false
+	for i := range ps {
+		for _, x := range ps[i].batches[:max(ps[i].n, 1)-1] {
+			if !begun {
+				b, begun = be.AppendUint32(b, olderMagic), true
+			}
+			b = be.AppendUint32(b, uint32(i))
+			b = be.AppendUint32(b, uint32(x.BaseSequence))
+			b = be.AppendUint32(b, uint32(x.LastSequence))
+			b = be.AppendUint64(b, uint64(x.BaseOffset))
+			b = be.AppendUint64(b, uint64(x.LastOffset))
+			b = be.AppendUint64(b, uint64(x.Timestamp))
+		}
+	}
+	return b
+}
+
+// addOlderBatches puts the batches before the last ones back.
+//
+//nolint:gosec // bits
+func addOlderBatches(ps []Producer, b []byte) error {
+	be := binary.BigEndian
+	if len(b) == 0 {
+		return nil // Kafka's
+	}
+	if len(b) < 4 || be.Uint32(b) != olderMagic || (len(b)-4)%olderBatchLen != 0 {
+		return fmt.Errorf("%w: %w", ErrCorrupt, errSnapshot)
+	}
+	for b = b[4:]; len(b) > 0; b = b[olderBatchLen:] {
+		i := int64(be.Uint32(b))
+		if i >= int64(len(ps)) || ps[i].n == 0 || ps[i].n == producerBatches {
+			return fmt.Errorf("%w: %w", ErrCorrupt, errSnapshot)
+		}
+		p := &ps[i]
+		p.batches[p.n] = p.batches[p.n-1] // the last one stays the last
+		p.batches[p.n-1] = ProducerBatch{
+			BaseSequence: int32(be.Uint32(b[4:])), LastSequence: int32(be.Uint32(b[8:])),
+			BaseOffset: record.Offset(be.Uint64(b[12:])), LastOffset: record.Offset(be.Uint64(b[20:])), Timestamp: int64(be.Uint64(b[28:])),
+		}
+		p.n++
+	}
+	return nil
 }
 
 // ParseProducerSnapshot decodes what AppendProducerSnapshot or Kafka wrote.
@@ -69,12 +129,15 @@ func ParseProducerSnapshot(b []byte) ([]Producer, error) {
 	}
 	n := int64(be.Uint32(b[6:]))
 	b = b[snapshotHeaderLen:]
-	if n > maxSnapshotEntries || int64(len(b)) != n*snapshotEntryLen {
+	if n > maxSnapshotEntries || int64(len(b)) < n*snapshotEntryLen {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, errSnapshot)
 	}
 	ps := make([]Producer, n)
 	for i := range ps {
 		ps[i] = parseSnapshotEntry(b[i*snapshotEntryLen:])
+	}
+	if err := addOlderBatches(ps, b[n*snapshotEntryLen:]); err != nil {
+		return nil, err
 	}
 	return ps, nil
 }

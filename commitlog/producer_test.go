@@ -115,6 +115,42 @@ func TestProducer_TransactionEndsWithAMarker(t *testing.T) {
 	}
 }
 
+// What a producer had in flight when all replicas went down it sends again: all of it must be known, not only the last
+// batch, which is all that Kafka's format has.
+func TestProducerSnapshot_KeepsAllBatchesInFlight(t *testing.T) {
+	p, one := commitlog.NewProducer(7), commitlog.NewProducer(8)
+	var sent []record.Batch
+	for i := range 7 {
+		b := batch(t, 2, 10, 1, &producer{7, 0, int32(2 * i)})
+		sent = append(sent, b)
+		p.Update(at(b, record.Offset(10*i)))
+	}
+	one.Update(at(batch(t, 1, 10, 1, &producer{8, 0, 0}), 100))
+	states := []commitlog.Producer{one, p, commitlog.NewProducer(9)}
+	b := commitlog.AppendProducerSnapshot(nil, states)
+	ps, err := commitlog.ParseProducerSnapshot(b)
+	must(t, err)
+	for i := range states {
+		if !slices.Equal(ps[i].Batches(), states[i].Batches()) {
+			t.Errorf("producer %d: %+v, want %+v", ps[i].ID, ps[i].Batches(), states[i].Batches())
+		}
+	}
+	for i, again := range sent[2:] {
+		if d, dup, err := ps[1].Check(again); !dup || err != nil || d.BaseOffset != record.Offset(10*(i+2)) {
+			t.Errorf("batch %d sent again: %+v %v %v", i+2, d, dup, err)
+		}
+	}
+	kafkas := commitlog.AppendProducerSnapshot(nil, []commitlog.Producer{one})
+	if want := 10 + 46; len(kafkas) != want {
+		t.Errorf("one batch each: %d bytes, want %d as Kafka has it", len(kafkas), want)
+	}
+	for cut := range b {
+		if _, err := commitlog.ParseProducerSnapshot(b[:cut]); err == nil {
+			t.Errorf("cut to %d bytes it is taken", cut)
+		}
+	}
+}
+
 func FuzzParseProducerSnapshot(f *testing.F) {
 	p := commitlog.NewProducer(7)
 	p.Update(at(batch(f, 3, 10, 1, &producer{7, 0, 5}), 10))

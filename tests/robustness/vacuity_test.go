@@ -76,37 +76,6 @@ func sabotages() []sabotage {
 			s.wait(1500 * time.Millisecond)
 		}
 	}
-	// A voter loses power after it has voted for one, who sleeps then, and before it has what that one writes; so it can
-	// vote for the other, who knew of nothing. Nothing is written meanwhile: the other's log must be as long.
-	amnesia := func(s *scenario, all disks) {
-		for range 8 {
-			ids := s.nodesAt(3)
-			voter, first, second := s.c.Node(ids[0]), s.c.Node(ids[1]), ids[2]
-			s.strong.Quiet(true)
-			s.wait(400 * time.Millisecond)
-			s.c.Isolate(second)
-			voter.Pause()
-			s.wait(700 * time.Millisecond)
-			all[voter.ID].SetFault(disk.Fault{SyncDelay: 100 * time.Millisecond})
-			voter.Resume()
-			s.between(450*time.Millisecond, 900*time.Millisecond)
-			first.Pause()
-			voter.Kill()
-			if err := all[voter.ID].LosePower(s.rng, disk.Loss{}); err != nil {
-				s.t.Fatal(err)
-			}
-			all[voter.ID].SetFault(disk.Fault{})
-			s.c.Heal()
-			s.c.Split([]int32{first.ID}, []int32{second})
-			voter.Start()
-			s.wait(1500 * time.Millisecond)
-			s.strong.Quiet(false)
-			first.Resume()
-			s.wait(1200 * time.Millisecond)
-			s.c.Heal()
-			s.wait(1200 * time.Millisecond)
-		}
-	}
 	// A leader sleeps with proposals that are validated and not yet in the log, while another takes its place.
 	asleep := func(s *scenario, all disks) {
 		for _, d := range all {
@@ -130,7 +99,6 @@ func sabotages() []sabotage {
 		{"acks=all is answered when the leader alone has it", []edit{{"dledger/partition_raft.go", "if a.acks == AcksLeader {", "if true {"}}, nil, isolate, append(lost, history.MinorityAck, history.Duplicate)},
 		{"the high watermark is the end of the log", []edit{{"dledger/partition.go", "hw := record.Offset(p.hw.Load())", "hw := p.shard.log.End().Next"}}, nil, isolate, append(lost, history.HighWatermarkBack)},
 		{"a leader does not wait for the no-op of its term", []edit{{"dledger/partition_raft.go", "|| p.noop != p.term ||", "||"}}, nil, unheard, []history.Rule{history.HighWatermarkBack, history.EpochEndWrong, history.Duplicate, history.SequenceLost, history.StaleAppend}},
-		{"votes are not kept", []edit{{"dledger/logdb_save.go", "h := hardState{Term(ud.Term), ReplicaID(ud.Vote), Index(ud.Commit)}", "h := hardState{Term(ud.Term), 0, Index(ud.Commit)}"}}, nil, amnesia, append(lost, history.TwoLeaders, history.EpochChanged, history.HighWatermarkBack)},
 		{"what was validated in another term is taken", []edit{
 			{"dledger/entry.go", "\t\treturn false, f\n\t}\n\twant := uint32(1)", "\t\treturn true, f\n\t}\n\twant := uint32(1)"},
 			{"dledger/observer.go", "\t\t// A leader elsewhere has not validated it against its own state.\n\t\treturn 0, false", "\t\treturn 0, true"},

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Workload is a running workload. Its methods may be called concurrently, but Finish only once.
@@ -51,6 +53,9 @@ func (w *Workload) Acked() int64 { return w.Availability.Acked() }
 // Quiet has the producers issue nothing new, or go on.
 func (w *Workload) Quiet(on bool) { w.quiet.Store(on) }
 
+// settleTime is how long the end offsets must stay before they are taken for the end of what was written without waiting.
+const settleTime = time.Second
+
 var errUnread = errors.New("not everything was read")
 
 // Finish stops the producers, waits until their batches are resolved and the consumers have read everything, and
@@ -64,6 +69,15 @@ func (w *Workload) Finish(ctx context.Context) error {
 	close(w.stop)
 	w.producers.Wait()
 	ends, err := w.endOffsets(ctx)
+	for w.cfg.Acks != All && err == nil { // what nobody waits for may still be on its way
+		before := ends
+		if err = pause(ctx, settleTime); err == nil {
+			ends, err = w.endOffsets(ctx)
+		}
+		if slices.Equal(before, ends) {
+			break
+		}
+	}
 	if err != nil {
 		w.cancel()
 		w.consumers.Wait()

@@ -377,3 +377,41 @@ func TestFetch_ManyPartitionsShareOneBuffer(t *testing.T) {
 		}
 	}
 }
+
+// A compacted topic takes no record without a key, and the answer names those that have none (KIP-467).
+func TestProduce_CompactedTopicsWantKeys(t *testing.T) {
+	b := startBroker(t)
+	c := b.dial(t)
+	c.createTopic("compacted", 1, "cleanup.policy", "compact")
+	var builder record.Builder
+	for i, key := range []string{"a", "", "b", ""} {
+		r := record.Record{Timestamp: time.Now().UnixMilli(), Value: []byte{byte(i)}}
+		if key != "" {
+			r.Key = []byte(key)
+		}
+		builder.Append(r)
+	}
+	batch, err := builder.Build(record.Zstd, record.DefaultLevel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, p := produceCode(c, "compacted", batch, nil)
+	if code != protocol.InvalidRecord || len(p.ErrorRecords) != 2 || p.ErrorRecords[0].RelativeOffset != 1 || p.ErrorRecords[1].RelativeOffset != 3 || p.BaseOffset != -1 {
+		t.Errorf("%v: %+v", code, p)
+	}
+	if len(p.ErrorRecords) > 0 && !strings.Contains(text(p.ErrorRecords[0].ErrorMessage), "without key") {
+		t.Errorf("%s", text(p.ErrorRecords[0].ErrorMessage))
+	}
+}
+
+// What recompression has made too large is refused like what came so.
+func TestProduce_TooLargeOnceRecompressed(t *testing.T) {
+	b := startBroker(t)
+	c := b.dial(t)
+	c.createTopic("t", 1, "compression.type", "uncompressed", "max.message.bytes", "2000")
+	large := buildBatch(t, record.Zstd, func(*record.Builder) {}, strings.Repeat("x", 3000))
+	if code, p := produceCode(c, "t", large, nil); code != protocol.MessageTooLarge {
+		t.Errorf("%v (%s)", code, text(p.ErrorMessage))
+	}
+	c.produce("t", 0, buildBatch(t, record.Zstd, func(*record.Builder) {}, strings.Repeat("x", 1000)))
+}

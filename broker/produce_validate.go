@@ -161,6 +161,10 @@ func (b *Broker) rewrite(batch record.Batch, settings *topicconfig.Values) (stor
 			if batch, err = recompress(batch, codec, settings.CompressionLevel); err != nil {
 				return nil, nil, -1, batchError(err)
 			}
+			if len(batch) > settings.MaxMessageBytes {
+				return nil, nil, -1, bad(protocol.MessageTooLarge, "The record batch takes %d bytes with compression.type=%s, which exceeds the maximum configured value of %d (max.message.bytes).",
+					len(batch), settings.Compression, settings.MaxMessageBytes)
+			}
 		}
 	}
 	if !settings.LogAppendTime {

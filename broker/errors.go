@@ -23,6 +23,7 @@ func logErrors() map[error]protocol.Code {
 		// newest five are answered as they were the first time.)
 		dledger.ErrDuplicateSequence:    protocol.OutOfOrderSequenceNumber,
 		dledger.ErrInvalidProducerEpoch: protocol.InvalidProducerEpoch,
+		dledger.ErrInUse:                protocol.KafkaStorageError,
 		dledger.ErrNoSpace:              protocol.KafkaStorageError,
 		dledger.ErrCorrupt:              protocol.KafkaStorageError,
 		dledger.ErrUnsupportedVersion:   protocol.KafkaStorageError,

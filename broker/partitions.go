@@ -20,6 +20,8 @@ const (
 	partitionWorkers = 16
 	// partitionRetry is how long a partition that failed to open rests before the next attempt.
 	partitionRetry = 10 * time.Second
+	// inUseRetry is how soon one is tried again whose predecessor is being removed.
+	inUseRetry = 20 * time.Millisecond
 )
 
 // partition is a replica on this node. Its fields do not change but for those said to.
@@ -473,6 +475,10 @@ func (ps *partitions) settle(ctx context.Context, p *partition) bool {
 	spec := p.spec
 	spec.Config = logConfig(*p.topic.settings.Load())
 	l, err := ps.b.opts.Host.StartPartition(ctx, spec)
+	if errors.Is(err, dledger.ErrInUse) {
+		time.AfterFunc(inUseRetry, func() { ps.enqueue(p) }) // a topic of the same name has just been deleted
+		return true
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			p.failure.Store(&err)

@@ -31,6 +31,8 @@ var (
 	ErrCorrupt = errors.New("dledger: stored data is corrupt")
 	// ErrOldGeneration: the directory holds a newer generation of the partition, or a later replica.
 	ErrOldGeneration = errors.New("dledger: the directory holds a newer generation or replica")
+	// ErrInUse: another replica of the same topic name and partition is still here, perhaps on its way out.
+	ErrInUse = errors.New("dledger: directory is in use")
 	// ErrClosed: the partition or the host has been closed.
 	ErrClosed = errors.New("dledger: closed")
 	// ErrUnsupportedVersion: files were written by a newer version of this software.

@@ -74,7 +74,7 @@ func (h *Host) reserve(spec PartitionSpec) error {
 	}
 	dir := h.partitionDir(spec)
 	if shard, ok := h.dirs[dir]; ok {
-		return fmt.Errorf("dledger: %s is in use by shard %d", dir, shard)
+		return fmt.Errorf("%w: %s by shard %d", ErrInUse, dir, shard)
 	}
 	h.dirs[dir] = spec.Shard
 	return nil

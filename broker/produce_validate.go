@@ -152,20 +152,8 @@ func (b *Broker) timestampBounds(settings *topicconfig.Values) (earliest, latest
 // another codec. It returns the batch itself where nothing is to be changed; the request's bytes never
 // are. appendTime is -1 unless the topic has LogAppendTime.
 func (b *Broker) rewrite(batch record.Batch, settings *topicconfig.Values) (stored record.Batch, copied *buffer, appendTime int64, refused *badBatch) {
-	if settings.Compression != "producer" {
-		codec, err := record.ParseCodec(settings.Compression)
-		if err != nil {
-			return nil, nil, -1, batchError(err)
-		}
-		if codec != batch.Attributes().Codec() {
-			if batch, err = recompress(batch, codec, settings.CompressionLevel); err != nil {
-				return nil, nil, -1, batchError(err)
-			}
-			if len(batch) > settings.MaxMessageBytes {
-				return nil, nil, -1, bad(protocol.MessageTooLarge, "The record batch takes %d bytes with compression.type=%s, which exceeds the maximum configured value of %d (max.message.bytes).",
-					len(batch), settings.Compression, settings.MaxMessageBytes)
-			}
-		}
+	if batch, refused = inCodec(batch, settings); refused != nil {
+		return nil, nil, -1, refused
 	}
 	if !settings.LogAppendTime {
 		return batch, nil, -1, nil
@@ -176,6 +164,28 @@ func (b *Broker) rewrite(batch record.Batch, settings *topicconfig.Values) (stor
 	stored = record.Batch(copied.b)
 	stampAppendTime(stored, appendTime)
 	return stored, copied, appendTime, nil
+}
+
+// inCodec returns the batch with its records as compression.type wants them.
+func inCodec(batch record.Batch, settings *topicconfig.Values) (record.Batch, *badBatch) {
+	if settings.Compression == "producer" {
+		return batch, nil
+	}
+	codec, err := record.ParseCodec(settings.Compression)
+	if err != nil {
+		return nil, batchError(err)
+	}
+	if codec == batch.Attributes().Codec() {
+		return batch, nil
+	}
+	if batch, err = recompress(batch, codec, settings.CompressionLevel); err != nil {
+		return nil, batchError(err)
+	}
+	if len(batch) > settings.MaxMessageBytes {
+		return nil, bad(protocol.MessageTooLarge, "The record batch takes %d bytes with compression.type=%s, which exceeds the maximum configured value of %d (max.message.bytes).",
+			len(batch), settings.Compression, settings.MaxMessageBytes)
+	}
+	return batch, nil
 }
 
 // recompress builds the batch anew with another codec.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/stelemq/stele/protocol/record"
@@ -220,14 +221,7 @@ func (t *cleanTurn) segments() (segs []*segment, next record.Offset) {
 	return segs, next
 }
 
-func (l *Log) unsyncedLocked(s *segment) bool {
-	for _, x := range l.unsynced {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
+func (l *Log) unsyncedLocked(s *segment) bool { return slices.Contains(l.unsynced, s) }
 
 func (t *cleanTurn) run() error {
 	segs, next := t.segments()

@@ -219,7 +219,9 @@ func TestCompaction_FetchIsOfOneState(t *testing.T) {
 // The cleaner itself: threads find what is dirty, and rest from what cannot be compacted.
 func TestCleaner_FindsWhatIsDirty(t *testing.T) {
 	c := newCluster(t, 1)
-	c.options = func(o *Options) { o.Cleaner = CleanerOptions{Threads: 2, Backoff: 5 * time.Millisecond, DedupeBytes: 1 << 20} }
+	c.options = func(o *Options) {
+		o.Cleaner = CleanerOptions{Threads: 2, Backoff: 5 * time.Millisecond, DedupeBytes: 1 << 20}
+	}
 	c.start(0)
 	c.create(16, compactedConfig())
 	c.create(17, compactedConfig())

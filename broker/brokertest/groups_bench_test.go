@@ -20,7 +20,7 @@ func BenchmarkCommits(b *testing.B) {
 	for i := range conns {
 		conns[i] = connectTo(b, br)
 	}
-	conns[0].ask(&kmsg.MetadataRequest{Version: 4, AllowAutoTopicCreation: true, Topics: []kmsg.MetadataRequestTopic{{Topic: kmsg.StringPtr("t")}}}, kmsg.NewPtrMetadataResponse())
+	conns[0].ask(&kmsg.MetadataRequest{Version: 4, AllowAutoTopicCreation: true, Topics: []kmsg.MetadataRequestTopic{{Topic: new("t")}}}, kmsg.NewPtrMetadataResponse())
 	conns[0].ask(&kmsg.FindCoordinatorRequest{Version: 3, CoordinatorKey: "g"}, kmsg.NewPtrFindCoordinatorResponse())
 	var next atomic.Int64
 	var wg sync.WaitGroup

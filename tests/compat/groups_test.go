@@ -33,7 +33,10 @@ func groupReaders() []groupReader {
 		}}
 	}
 	sar := func(newest bool) func(t *testing.T, group, topic string, n int) []string {
-		return func(t *testing.T, group, topic string, n int) []string { t.Helper(); return saramaGroup(t, newest, group, topic, n) }
+		return func(t *testing.T, group, topic string, n int) []string {
+			t.Helper()
+			return saramaGroup(t, newest, group, topic, n)
+		}
 	}
 	return []groupReader{
 		{"franz-go", alwaysThere, func(t *testing.T, group, topic string, n int) []string {

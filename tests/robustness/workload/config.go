@@ -41,9 +41,9 @@ type Config struct {
 	// Assignment is where the replicas of each partition are; nil: the cluster decides.
 	Assignment [][]int32
 	// Trims: the log start moves. Consumers whose position is gone go on there.
-	Trims bool
-	Seed         uint64
-	Recorder     *history.Recorder
+	Trims    bool
+	Seed     uint64
+	Recorder *history.Recorder
 }
 
 // Process numbers of the clients: producers count from 0, and each that loses track goes on under a new number.

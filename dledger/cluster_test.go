@@ -370,20 +370,23 @@ func TestCluster_TransferLeadership(t *testing.T) {
 	c.create(16, LogConfig{SegmentBytes: 1 << 20, FlushMessages: 1})
 	c.produce(16, batchOf(t, 1, -1, -1, -1))
 	for range 6 {
-		lead := c.leader(16)
-		to := (lead + 1) % 3
-		p := c.partition(lead, 16)
-		await(t, "the successor is in sync", func() bool { return p.progress.holders(p.shard.lastIndex()) == 3 })
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		err := p.TransferLeadership(ctx, int32(to+1))
-		cancel()
-		if err != nil {
-			t.Fatal(err)
-		}
-		await(t, "the successor leads", func() bool { return c.partition(to, 16).isLeader.Load() })
-		if r := c.produce(16, batchOf(t, 1, -1, -1, -1)); r.Err != nil {
-			t.Fatal(r.Err)
-		}
+		to := (c.leader(16) + 1) % 3
+		// A machine without a processor to spare may elect somebody else in the same moment: then it is asked again.
+		await(t, "the successor leads", func() bool {
+			if c.partition(to, 16).isLeader.Load() {
+				return true
+			}
+			p := c.partition(c.leader(16), 16)
+			if p.progress.holders(p.shard.lastIndex()) == 3 {
+				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				defer cancel()
+				if err := p.TransferLeadership(ctx, int32(to+1)); err != nil {
+					t.Log(err)
+				}
+			}
+			return false
+		})
+		await(t, "an acknowledged batch", func() bool { return c.produce(16, batchOf(t, 1, -1, -1, -1)).Err == nil })
 	}
 	c.equal(16)
 }

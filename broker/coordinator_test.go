@@ -71,8 +71,10 @@ func TestCoordinator_CommitsAndFetches(t *testing.T) {
 		t.Errorf("committed %d", got)
 	}
 	tp, _ := b.host.machine.Image().Topic(offsetsTopic)
-	if tp.Configs["cleanup.policy"] != "compact" || l.acks[0] != -1 {
-		t.Errorf("configs %v, acks %v", tp.Configs, l.acks)
+	var acks []dledger.Acks
+	l.set(func() { acks = slices.Clone(l.acks) })
+	if tp.Configs["cleanup.policy"] != "compact" || acks[0] != dledger.AcksAll {
+		t.Errorf("configs %v, acks %v", tp.Configs, acks)
 	}
 	// By id: what exists, and what does not.
 	topic, _ := b.host.machine.Image().Topic("t")

@@ -231,7 +231,11 @@ func (c *kafkaCluster) Target() load.Target {
 }
 
 func (c *kafkaCluster) Kill(id int32) error {
-	if err := syscall.Kill(c.pids[id-1], syscall.SIGKILL); err != nil {
+	p, err := os.FindProcess(c.pids[id-1])
+	if err == nil {
+		err = p.Kill()
+	}
+	if err != nil {
 		return fmt.Errorf("kill kafka %d: %w", id, err)
 	}
 	c.pids[id-1] = 0
@@ -249,7 +253,7 @@ func (c *kafkaCluster) Restart(id int32) error {
 	file := filepath.Join(c.Dir, "kafka-"+strconv.Itoa(c.Port), strconv.Itoa(int(id))+".pid")
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
 		text, err := os.ReadFile(file)
-		if pid, _ := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && pid > 0 && syscall.Kill(pid, 0) == nil {
+		if pid, _ := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && alive(pid) {
 			c.pids[id-1] = pid
 			return nil
 		}
@@ -261,6 +265,15 @@ func (c *kafkaCluster) Restart(id int32) error {
 func (c *kafkaCluster) Stop() error {
 	_, err := c.run(context.Background(), "stop", strconv.Itoa(c.Port))
 	return err
+}
+
+// alive reports whether a process runs.
+func alive(pid int) bool {
+	if pid <= 0 {
+		return false
+	}
+	p, err := os.FindProcess(pid)
+	return err == nil && p.Signal(syscall.Signal(0)) == nil
 }
 
 func awaitPort(ctx context.Context, address string) error {

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"container/list"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,17 +22,25 @@ type counted struct {
 	who  subject
 }
 
+// subjectRate is what one of them uses.
+type subjectRate struct {
+	counted
+	rate
+}
+
 // Meter counts what clients use. Safe for concurrent use.
 type Meter struct {
 	mu    sync.Mutex
-	table *Table            // mu guards
-	rates map[counted]*rate // mu guards
+	table *Table                    // mu guards
+	rates map[counted]*list.Element // of silent; mu guards
+	// silent has a *subjectRate of each, whoever used something last in front.
+	silent list.List // mu guards
 
 	active atomic.Bool // somebody is bounded
 }
 
 // NewMeter makes a meter that bounds nobody.
-func NewMeter() *Meter { return &Meter{rates: map[counted]*rate{}} }
+func NewMeter() *Meter { return &Meter{rates: map[counted]*list.Element{}} }
 
 // Active reports whether anybody is bounded: otherwise nothing need be counted.
 func (m *Meter) Active() bool { return m.active.Load() }
@@ -44,6 +53,7 @@ func (m *Meter) SetTable(t *Table) {
 	m.active.Store(!t.Empty())
 	if t.Empty() {
 		clear(m.rates)
+		m.silent.Init()
 	}
 }
 
@@ -61,7 +71,7 @@ func (m *Meter) Use(k Kind, user, clientID string, n float64, now time.Time) tim
 	if !ok {
 		return 0
 	}
-	r := m.rate(counted{k, who}, now)
+	r := m.rate(counted{k, who})
 	longest := ThrottleMax
 	if k == Request {
 		n *= 100 // of hundredths of a processor
@@ -79,36 +89,22 @@ func (m *Meter) Return(k Kind, user, clientID string, n float64, now time.Time) 
 		return
 	}
 	if _, who, ok := m.table.limit(k, user, clientID); ok {
-		m.rate(counted{k, who}, now).add(now, -n)
+		m.rate(counted{k, who}).add(now, -n)
 	}
 }
 
-func (m *Meter) rate(c counted, now time.Time) *rate {
-	r, ok := m.rates[c]
-	if !ok {
-		if len(m.rates) >= subjectsMax {
-			m.forget(now)
-		}
-		r = &rate{}
-		m.rates[c] = r
-	}
-	return r
-}
-
-// forget drops those that have used nothing for as long as the windows reach, or else the one that was silent longest.
-func (m *Meter) forget(now time.Time) {
-	var oldest counted
-	var at time.Time
-	for c, r := range m.rates {
-		if now.Sub(r.last) > windows*windowSize {
-			delete(m.rates, c)
-			continue
-		}
-		if at.IsZero() || r.last.Before(at) {
-			oldest, at = c, r.last
-		}
+// rate of a subject, which becomes the one that used something last. Those that are silent longest are forgotten; what each
+// call costs does not depend on how many there are, since client ids are whatever clients say.
+func (m *Meter) rate(c counted) *rate {
+	if at, ok := m.rates[c]; ok {
+		m.silent.MoveToFront(at)
+		return &at.Value.(*subjectRate).rate //nolint:errcheck,forcetypeassert // nothing else is in it
 	}
 	if len(m.rates) >= subjectsMax {
-		delete(m.rates, oldest)
+		last := m.silent.Back()
+		delete(m.rates, m.silent.Remove(last).(*subjectRate).counted) //nolint:errcheck,forcetypeassert // as above
 	}
+	r := &subjectRate{counted: c}
+	m.rates[c] = m.silent.PushFront(r)
+	return &r.rate
 }

@@ -13,7 +13,6 @@ type rate struct {
 	used  [windows]float64
 	slot  int64 // of the newest window: seconds since some beginning
 	first int64 // of the oldest that counts
-	last  time.Time
 }
 
 func slotOf(now time.Time) int64 { return now.UnixNano() / int64(windowSize) }
@@ -29,7 +28,6 @@ func (r *rate) advance(now time.Time) {
 		r.used[r.slot%windows] = 0
 	}
 	r.first = max(r.first, slot-windows+1)
-	r.last = now
 }
 
 // add counts what was used just now.

@@ -137,7 +137,7 @@ func TestConsumerGroup_ThousandMembersSettle(t *testing.T) {
 	stop()
 	wg.Wait()
 	t.Logf("%d members are settled after %v", members, took)
-	if took > limit {
+	if took > limit && !raceEnabled {
 		t.Errorf("%v, want at most %v", took, limit)
 	}
 }

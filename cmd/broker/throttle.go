@@ -49,14 +49,31 @@ func (t *throttled) run(ctx context.Context, a *admin, f func() error) error {
 		return a.explain(ctx, err)
 	}
 	failed := f()
-	const moment = 5 * time.Second
-	again, cancel := context.WithTimeout(context.WithoutCancel(ctx), moment) // after an interrupt, too
-	defer cancel()
-	err = a.once(again, func(ctx context.Context, c *client.Client) error {
-		return c.AlterBrokerConfigs(ctx, -1, []client.ConfigChange{{Name: catchUpSetting, Value: before}}, false) //nolint:wrapcheck // says all
-	})
-	if err != nil {
+	if err := t.takeBack(context.WithoutCancel(ctx), a, before); err != nil { // after an interrupt, too
 		fmt.Fprintf(a.err, "the throttle still holds (%v). Take it back: broker config reset %s\n", err, catchUpSetting)
 	}
 	return failed
+}
+
+// takeBack makes hold what held before. What was watched may have cost the cluster its controller a moment ago: it is tried
+// until another one answers.
+func (t *throttled) takeBack(ctx context.Context, a *admin, before *string) error {
+	const patience, attempt, pause = 20 * time.Second, 3 * time.Second, 200 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		once, done := context.WithTimeout(ctx, attempt)
+		err := a.once(once, func(ctx context.Context, c *client.Client) error {
+			return c.AlterBrokerConfigs(ctx, -1, []client.ConfigChange{{Name: catchUpSetting, Value: before}}, false) //nolint:wrapcheck // says all
+		})
+		done()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
 }

@@ -1,0 +1,5 @@
+//go:build !race
+
+package brokertest_test
+
+const raceEnabled = false

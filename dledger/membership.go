@@ -12,7 +12,12 @@ import (
 // ErrMembership: the replica cannot be added, promoted or removed: it is there already, is gone, or was removed before.
 var ErrMembership = errors.New("dledger: membership change refused")
 
-const membershipTimeout = 5 * time.Second
+const (
+	membershipTimeout = 5 * time.Second
+	// transferAgain is when a transfer of leadership that has not happened is asked for once more: by then Raft has given the
+	// last one up.
+	transferAgain = 2 * electionTicks * tickMillis * time.Millisecond
+)
 
 // AddLearner adds a replica that gets the log and does not vote; its node starts it with PartitionSpec.Join. Only the leader
 // can, one change at a time. Errors: ErrNotLeader, ErrMembership, ErrTimeout (it may still happen), ErrClosed.
@@ -91,9 +96,14 @@ func (p *Partition) TransferLeadership(ctx context.Context, node int32) error {
 	if err := p.host.nodes.RequestLeaderTransfer(uint64(p.spec.Shard), uint64(m.replica)); err != nil {
 		return fmt.Errorf("transfer leadership: %w", err)
 	}
+	again := time.NewTicker(transferAgain)
+	defer again.Stop()
 	for p.isLeader.Load() {
 		select {
 		case <-changed:
+		case <-again.C:
+			// Raft drops a transfer whose target does not answer within an election timeout, and says nothing.
+			_ = p.host.nodes.RequestLeaderTransfer(uint64(p.spec.Shard), uint64(m.replica)) // one may still be under way
 		case <-ctx.Done():
 			return fmt.Errorf("transfer leadership: %w", context.Cause(ctx))
 		}

@@ -313,7 +313,8 @@ func TestObserver_ClampsCommit(t *testing.T) {
 }
 
 // A follower whose disk has lost the newest entries, and whose leader takes it to have them: it gets them again, and does not
-// end. It holds nothing meanwhile as far as the leader knows.
+// end. What the leader knows of it is forgotten when it is connected again, at the latest: an answer that was under way when
+// the connection broke may have come after that.
 func TestNetwork_ShorterFollowerIsFoundOut(t *testing.T) {
 	c := newCluster(t, 3)
 	for i := range c.hosts {
@@ -349,11 +350,6 @@ func TestNetwork_ShorterFollowerIsFoundOut(t *testing.T) {
 	p := c.partition(lead, 16)
 	if !p.isLeader.Load() {
 		t.Skip("the leader has moved")
-	}
-	end := p.shard.lastIndex()
-	await(t, "what is known of it is forgotten", func() bool { return p.progress.holders(end) == 2 || !p.isLeader.Load() })
-	if !p.isLeader.Load() {
-		t.Skip("the leader has moved") // whoever leads now has heard nothing of the follower
 	}
 	c.start(away)
 	c.equal(16) // without a new record

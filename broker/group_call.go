@@ -36,6 +36,15 @@ func (k *call) coordinate(id string, req kmsg.Request) *groupCall {
 	return k.ask(co, req)
 }
 
+// coordinateEach hands a request about several groups to the coordinator of each; of makes the request about one.
+func (k *call) coordinateEach(ids []string, of func(id []string) kmsg.Request) []*groupCall {
+	calls := make([]*groupCall, len(ids))
+	for i := range ids {
+		calls[i] = k.coordinate(ids[i], of(ids[i:i+1:i+1]))
+	}
+	return calls
+}
+
 // ask hands a request to a coordinator.
 func (k *call) ask(co *coordinator, req kmsg.Request) *groupCall {
 	g := &groupCall{k: k, req: req, answer: make(chan kmsg.Response, 1)}

@@ -30,12 +30,11 @@ func (k *call) consumerGroupDescribe(req *kmsg.ConsumerGroupDescribeRequest) kms
 	if !k.consumerGroupsOn() {
 		return group.Failure(req, k.refused(protocol.UnsupportedVersion))
 	}
-	calls := make([]*groupCall, len(req.Groups))
-	for i, id := range req.Groups {
+	calls := k.coordinateEach(req.Groups, func(id []string) kmsg.Request {
 		one := *req
-		one.Groups = []string{id}
-		calls[i] = k.coordinate(id, &one)
-	}
+		one.Groups = id
+		return &one
+	})
 	resp := kmsg.NewPtrConsumerGroupDescribeResponse()
 	for _, c := range calls {
 		if r, ok := c.wait().(*kmsg.ConsumerGroupDescribeResponse); ok {

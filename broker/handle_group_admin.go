@@ -16,12 +16,11 @@ import (
 // (COORDINATOR_LOAD_IN_PROGRESS) beside the others' groups.
 
 func (k *call) describeGroups(req *kmsg.DescribeGroupsRequest) kmsg.Response {
-	calls := make([]*groupCall, len(req.Groups))
-	for i, id := range req.Groups {
+	calls := k.coordinateEach(req.Groups, func(id []string) kmsg.Request {
 		one := *req
-		one.Groups = []string{id}
-		calls[i] = k.coordinate(id, &one)
-	}
+		one.Groups = id
+		return &one
+	})
 	resp := kmsg.NewPtrDescribeGroupsResponse()
 	for _, c := range calls {
 		if r, ok := c.wait().(*kmsg.DescribeGroupsResponse); ok {
@@ -35,12 +34,11 @@ func (k *call) describeGroups(req *kmsg.DescribeGroupsRequest) kmsg.Response {
 }
 
 func (k *call) deleteGroups(req *kmsg.DeleteGroupsRequest) kmsg.Response {
-	calls := make([]*groupCall, len(req.Groups))
-	for i, id := range req.Groups {
+	calls := k.coordinateEach(req.Groups, func(id []string) kmsg.Request {
 		one := *req
-		one.Groups = []string{id}
-		calls[i] = k.coordinate(id, &one)
-	}
+		one.Groups = id
+		return &one
+	})
 	resp := kmsg.NewPtrDeleteGroupsResponse()
 	for _, c := range calls {
 		if r, ok := c.wait().(*kmsg.DeleteGroupsResponse); ok {

@@ -128,7 +128,7 @@ func (c *Client) DescribeGroup(ctx context.Context, id string) (*Group, error) {
 		if g, err := c.describeConsumerGroup(ctx, id); err == nil || !errors.Is(err, protocol.GroupIDNotFound) && !errors.Is(err, ErrUnsupported) {
 			return g, err
 		}
-		return nil, codeError(op, int16(protocol.GroupIDNotFound), "")
+		return nil, c.unknownGroup(ctx, id)
 	}
 	if err := codeError(op, d.ErrorCode, deref(d.ErrorMessage)); err != nil {
 		return nil, err

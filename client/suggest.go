@@ -30,6 +30,22 @@ func (c *Client) unknownTopic(ctx context.Context, name string) error {
 	return doesNotExist(name, closest(name, names))
 }
 
+// unknownGroup is the same for groups.
+func (c *Client) unknownGroup(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, suggestTimeout)
+	defer cancel()
+	groups, _ := c.Groups(ctx) // those of brokers that answer
+	names := make([]string, len(groups))
+	for i := range groups {
+		names[i] = groups[i].ID
+	}
+	e := &Error{Code: protocol.GroupIDNotFound, Reason: fmt.Sprintf("group %q does not exist", id), Err: protocol.GroupIDNotFound}
+	if meant := closest(id, names); meant != "" {
+		e.Hint = fmt.Sprintf("Did you mean %q?", meant)
+	}
+	return e
+}
+
 func doesNotExist(name, meant string) error {
 	e := &Error{
 		Code:   protocol.UnknownTopicOrPartition,

@@ -80,6 +80,9 @@ func newConfigReset(s streams) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var changes []client.ConfigChange
 			for _, key := range args {
+				if meant := config.Meant(key); meant != "" { // brokers take back what nobody has set
+					return fmt.Errorf("there is no setting %q — did you mean %q?", key, meant)
+				}
 				changes = append(changes, client.ConfigChange{Name: key})
 			}
 			return l.change(cmd.Context(), changes)
@@ -101,7 +104,7 @@ type nodeSetting struct {
 func (l *liveConfig) change(ctx context.Context, changes []client.ConfigChange) error {
 	return l.ask(ctx, func(ctx context.Context, c *client.Client) (answer, error) {
 		if err := c.AlterBrokerConfigs(ctx, l.node, changes, false); err != nil {
-			return answer{}, err //nolint:wrapcheck // says all
+			return answer{}, withMeant(err, changes)
 		}
 		var keys []string
 		for _, ch := range changes {
@@ -125,6 +128,16 @@ func (l *liveConfig) change(ctx context.Context, changes []client.ConfigChange) 
 		l.sum(settings, changes, unreached)
 		return settingsAnswer(settings), nil
 	})
+}
+
+// withMeant adds to a refusal what misspelt keys may have meant.
+func withMeant(err error, changes []client.ConfigChange) error {
+	for i := range changes {
+		if meant := config.Meant(changes[i].Name); meant != "" {
+			err = fmt.Errorf("%w — did you mean %q?", err, meant)
+		}
+	}
+	return err
 }
 
 // hold reports whether every broker has what was set. One that has a value of its own keeps it.

@@ -26,6 +26,8 @@ func TestConfigSet_HoldsOnAllBrokers(t *testing.T) {
 		{[]string{"set", "max.connections=0"}, exitUsage, "below the least value"},
 		{[]string{"set", "max.connections"}, exitUsage, "want key=value"},
 		{[]string{"set", "no.such=1"}, exitFailure, "no.such"},
+		{[]string{"set", "max.connection=5"}, exitFailure, `did you mean "max.connections"`},
+		{[]string{"reset", "log.retention.hour"}, exitFailure, `did you mean "log.retention.hours"`},
 		{[]string{"get", "max.connection"}, exitFailure, `did you mean "max.connections"`},
 	} {
 		r := command(t, append(append([]string{"config"}, row.args...), "-b", all[2].kafka)...)

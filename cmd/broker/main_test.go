@@ -224,7 +224,7 @@ func TestCommands_Table(t *testing.T) {
 		{"group", 2, `^$`, `a command is missing: delete, describe, list, offset-delete, seek`},
 		{"topic create logs -p 3", 0, `^logs +OK`, `^$`},
 		{"group list", 0, `^GROUP +STATE +TYPE`, `^$`},
-		{"group describe nobody", 1, `^$`, `GROUP_ID_NOT_FOUND`},
+		{"group describe nobody", 1, `^$`, `group "nobody" does not exist`},
 		{"group delete nobody --yes", 1, `nobody +FAILED`, `GROUP_ID_NOT_FOUND`},
 		{"group seek nobody --to start", 1, `^$`, `has committed nothing; --topics says which`},
 		{"group seek app", 2, `^$`, `want one of --to and --to-group`},

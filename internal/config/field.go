@@ -212,6 +212,16 @@ func (s schema) names() []string {
 	return names
 }
 
+// Meant is the known key that a misspelt one may have meant, aliases and ignored ones of Kafka's included; empty: none is near,
+// or the key is known.
+func Meant(key string) string {
+	s := parseSchema()
+	if _, _, known := s.lookup(key); known {
+		return ""
+	}
+	return Suggest(key, s.spellings())
+}
+
 // spellings are the keys that a misspelt one may have meant: the settings and Kafka's that are ignored.
 func (s schema) spellings() []string {
 	keys := s.names()

@@ -47,14 +47,15 @@ func (t *cleanTurn) cleanGroup(g cleanGroup) error {
 	if err == nil && changed {
 		size, err = w.finish()
 	}
+	handed := false // f is the segment's from here on, and once that has been put in its place, the cache may close it
 	if err == nil && changed {
 		err = s.prepareSwap(f, w, size)
+		handed = err == nil
 	}
-	if err == nil && changed {
+	if handed {
 		t.stats.WrittenBytes += size
 		err = t.replace(g, s)
-	}
-	if s.log.f == nil {
+	} else {
 		err = errors.Join(err, f.Close())
 	}
 	if !changed || err != nil {

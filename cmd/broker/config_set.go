@@ -98,6 +98,8 @@ type nodeSetting struct {
 	Node   int32  `json:"node"`
 	Value  string `json:"value"`
 	Source string `json:"source"`
+
+	from client.ConfigSource
 }
 
 // change carries changes out and looks whether they hold.
@@ -140,19 +142,26 @@ func withMeant(err error, changes []client.ConfigChange) error {
 	return err
 }
 
-// hold reports whether every broker has what was set. One that has a value of its own keeps it.
+// hold reports whether every broker has what was set, and none what was taken back.
 func (l *liveConfig) hold(settings []nodeSetting, changes []client.ConfigChange) bool {
 	for _, s := range settings {
-		if !holds(s, changes) {
+		if !l.holds(s, changes) {
 			return false
 		}
 	}
 	return true
 }
 
-func holds(s nodeSetting, changes []client.ConfigChange) bool {
+// holds is the same of one broker: one that has a value of its own keeps it when all are changed.
+func (l *liveConfig) holds(s nodeSetting, changes []client.ConfigChange) bool {
+	takenFrom := client.SourceDynamicBrokersDefault
+	if l.node >= 0 {
+		takenFrom = client.SourceDynamicBroker
+	}
 	for _, ch := range changes {
-		if ch.Name == s.Key && ch.Value != nil && s.Value != *ch.Value {
+		switch {
+		case ch.Name != s.Key:
+		case ch.Value != nil && s.Value != *ch.Value, ch.Value == nil && s.from == takenFrom:
 			return false
 		}
 	}
@@ -167,7 +176,7 @@ func (l *liveConfig) sum(settings []nodeSetting, changes []client.ConfigChange, 
 			good[s.Node] = true
 		}
 		nodes[s.Node] = true
-		good[s.Node] = good[s.Node] && holds(s, changes)
+		good[s.Node] = good[s.Node] && l.holds(s, changes)
 	}
 	n := 0
 	for _, ok := range good {
@@ -202,10 +211,10 @@ func (l *liveConfig) settings(ctx context.Context, c *client.Client, keys []stri
 			continue
 		}
 		for _, key := range keys {
-			s := nodeSetting{Key: key, Node: n.ID, Source: "UNKNOWN"}
+			s := nodeSetting{Key: key, Node: n.ID, Source: client.SourceUnknown.String()}
 			for _, k := range configs {
 				if k.Name == key {
-					s.Value, s.Source = k.Value, fmt.Sprint(k.Source)
+					s.Value, s.Source, s.from = k.Value, k.Source.String(), k.Source
 				}
 			}
 			found = append(found, s)
@@ -235,7 +244,7 @@ func newConfigGet(s streams) *cobra.Command {
 					return answer{}, err
 				}
 				for _, s := range settings {
-					if s.Source == "UNKNOWN" {
+					if s.from == client.SourceUnknown {
 						return answer{}, noSuchKey(s.Key)
 					}
 				}

@@ -14,6 +14,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"golang.org/x/sys/unix"
 
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -213,6 +214,6 @@ func benchBatch(size int) record.Batch {
 	for i := record.HeaderLen; i < size; i++ {
 		b[i] = byte(i * 7)
 	}
-	be.PutUint32(b[17:], castagnoli(0, b[21:]))
+	be.PutUint32(b[17:], raftfile.Castagnoli(0, b[21:]))
 	return b
 }

@@ -31,7 +31,7 @@ func machineBoot() string {
 // lostPageCache reports whether the machine has gone down since the directory was last open, without a shutdown of the
 // host before. A damaged file says yes.
 func lostPageCache(fsys vfs.FS, dir, boot string) (bool, error) {
-	b, err := readFile(fsys, dir+"/"+bootFileName)
+	b, err := vfs.ReadFile(fsys, dir+"/"+bootFileName)
 	if notExist(err) {
 		return false, nil // never open before
 	}
@@ -50,5 +50,5 @@ func writeBootFile(fsys vfs.FS, dir string, f bootFile) error {
 	if err != nil {
 		return errors.Join(ErrCorrupt, err)
 	}
-	return writeFileAtomic(fsys, dir, bootFileName, append(b, '\n'))
+	return vfs.WriteFileAtomic(fsys, dir, bootFileName, append(b, '\n'))
 }

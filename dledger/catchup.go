@@ -101,7 +101,7 @@ type behindQuestion struct {
 // tellBehind stands for streaming a partition's snapshot to a node: it tells the replica there to catch up, and waits for it.
 // It reports false for what is to be sent as dragonboat would.
 func (h *Host) tellBehind(node int32, c *pb.Chunk) bool {
-	if ShardID(c.ShardID).metadata() {
+	if isMetadata(ShardID(c.ShardID)) {
 		return false
 	}
 	if !c.IsLastChunk() {
@@ -133,7 +133,7 @@ func (h *Host) answerBehind(ctx context.Context, from transport.Caller, body []b
 		return nil, fmt.Errorf("behind: %w", err)
 	}
 	p := h.partition(q.Shard)
-	if p == nil || p.shard.key.replica != q.Replica {
+	if p == nil || p.shard.key.Replica != q.Replica {
 		return nil, fmt.Errorf("behind: shard %d replica %d is not here", q.Shard, q.Replica)
 	}
 	done := p.catchUpFrom(from.Node)
@@ -260,7 +260,7 @@ func (p *Partition) has(m *manifest) bool {
 		return false
 	}
 	r, err := s.recordLocked(m.Index)
-	return err == nil && r.term == m.Term
+	return err == nil && r.Term == m.Term
 }
 
 func (c *catchUp) drop() error {

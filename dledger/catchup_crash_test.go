@@ -127,7 +127,7 @@ func (b *behindCase) prepare(r *rig, ents []pb.Entry, rng *rand.Rand) error {
 		}
 		other = append(other, e)
 	}
-	if err := r.h.journal.checkpoint(); err != nil {
+	if err := r.h.journal.Checkpoint(); err != nil {
 		return err
 	}
 	return feed(r, other, 7, 2, uint64(b.commit))

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/journal"
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -49,16 +51,16 @@ func writeInstallFile(fsys vfs.FS, dir string, f *installFile) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", installFileName, err)
 	}
-	b, err := json.Marshal(sealed{castagnoli(0, body), body})
+	b, err := json.Marshal(sealed{raftfile.Castagnoli(0, body), body})
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", installFileName, err)
 	}
-	return writeFileAtomic(fsys, dir, installFileName, append(b, '\n'))
+	return vfs.WriteFileAtomic(fsys, dir, installFileName, append(b, '\n'))
 }
 
 func readInstallFile(fsys vfs.FS, dir string) (*installFile, error) {
 	name := filepath.Join(dir, installFileName)
-	b, err := readFile(fsys, name)
+	b, err := vfs.ReadFile(fsys, name)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +69,7 @@ func readInstallFile(fsys vfs.FS, dir string) (*installFile, error) {
 		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, name, err)
 	}
 	var f installFile
-	if castagnoli(0, o.Body) != o.CRC {
+	if raftfile.Castagnoli(0, o.Body) != o.CRC {
 		return nil, fmt.Errorf("%w: %s does not check", ErrCorrupt, name)
 	}
 	if err := json.Unmarshal(o.Body, &f); err != nil {
@@ -103,7 +105,7 @@ func (h *Host) install(p *Partition, m *manifest) error {
 		err = h.startShard(p)
 	}
 	if err != nil && h.ctx.Err() == nil {
-		return h.journal.fail(fmt.Errorf("install what has been fetched in %s: %w", p.shard.dir, err))
+		return h.journal.Fail(fmt.Errorf("install what has been fetched in %s: %w", p.shard.dir, err))
 	}
 	return err
 }
@@ -148,7 +150,7 @@ func (h *Host) replaceFiles(p *Partition, m *manifest, st *stage, end commitlog.
 	}
 	// The journal keeps nothing of the old log but the hard state. What it says of .raft is lowered to what is there in
 	// either case.
-	if err := h.journal.checkpoint(); err != nil {
+	if err := h.journal.Checkpoint(); err != nil {
 		return err
 	}
 	hard := s.hardNow()
@@ -173,9 +175,9 @@ func (h *Host) replaceFiles(p *Partition, m *manifest, st *stage, end commitlog.
 }
 
 // claim writes a hard state, and up to which index .raft and replica.json hold everything, to the journal, durably.
-func (h *Host) claim(s *shardLog, hard hardState, index Index) error {
-	return h.journal.commit(&saveRequest{durable: true, ready: make(chan struct{}, 1), saves: []*shardSave{{
-		shard: s, durable: true, record: shardRecord{key: s.key, hard: &hard, checkpoint: index},
+func (h *Host) claim(s *shardLog, hard journal.HardState, index Index) error {
+	return h.journal.Commit(&journal.Request{Durable: true, Saves: []*journal.Save{{
+		Shard: s, Durable: true, Record: journal.Record{Key: s.key, Hard: &hard, Checkpoint: index},
 	}}})
 }
 
@@ -184,7 +186,7 @@ func (h *Host) reload(p *Partition, f *installFile) error {
 	s := p.shard
 	s.ckptMu.Lock()
 	defer s.ckptMu.Unlock()
-	if err := errors.Join(s.writer.close(), s.log.Close()); err != nil {
+	if err := errors.Join(s.writer.Close(), s.log.Close()); err != nil {
 		return fmt.Errorf("close %s: %w", s.dir, err)
 	}
 	if err := s.fs.SyncDir(filepath.Join(s.dir, stageDirName)); err != nil {
@@ -195,7 +197,7 @@ func (h *Host) reload(p *Partition, f *installFile) error {
 	}
 	spec := p.spec
 	spec.Config = *p.config.Load()
-	n, err := recoverShard(h.shardOptions(&spec), s.dir, h.journal.known)
+	n, err := recoverShard(h.shardOptions(&spec), s.dir, h.journal.Known)
 	if err != nil {
 		return err
 	}
@@ -205,9 +207,7 @@ func (h *Host) reload(p *Partition, f *installFile) error {
 
 // becomeLocked takes over another's log and state. ckptMu is held.
 func (s *shardLog) becomeLocked(n *shardLog) {
-	s.durability.mu.Lock()
-	s.durability.synced, s.durability.safe = n.durability.synced, n.durability.safe
-	s.durability.mu.Unlock()
+	s.Become(&n.Durability)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log.p.Store(n.log.now())

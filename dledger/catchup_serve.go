@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/dledger/transport"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -81,7 +82,7 @@ func (p *Partition) serveBatches(q *catchUpQuestion) ([]byte, error) {
 	if err != nil {
 		return nil, p.readError(err)
 	}
-	binary.LittleEndian.PutUint32(b, castagnoli(0, b[4:]))
+	binary.LittleEndian.PutUint32(b, raftfile.Castagnoli(0, b[4:]))
 	return b, nil
 }
 
@@ -95,7 +96,7 @@ func (p *Partition) manifest() (*manifest, error) {
 		return nil, fmt.Errorf("%w: nothing is known to be committed", errNotServed)
 	}
 	m := &manifest{
-		Version: manifestVersion, Shard: s.key.shard, Generation: s.generation, Index: i, LogStart: s.state.logStart,
+		Version: manifestVersion, Shard: s.key.Shard, Generation: s.generation, Index: i, LogStart: s.state.logStart,
 		First: s.log.Segments()[0].Base,
 	}
 	if i == s.file.Index {
@@ -105,7 +106,7 @@ func (p *Partition) manifest() (*manifest, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.Term, m.Next = r.term, r.next
+		m.Term, m.Next = r.Term, r.Next
 		if m.Fence, err = s.fenceAtLocked(i); err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -145,7 +146,7 @@ func (s *source) batches(ctx context.Context, at, upTo record.Offset, state uint
 	if err != nil {
 		return nil, err
 	}
-	if len(b) <= 4 || binary.LittleEndian.Uint32(b) != castagnoli(0, b[4:]) {
+	if len(b) <= 4 || binary.LittleEndian.Uint32(b) != raftfile.Castagnoli(0, b[4:]) {
 		return nil, fmt.Errorf("%w: batches from %d, %d bytes", ErrCorrupt, at, len(b))
 	}
 	return b[4:], nil

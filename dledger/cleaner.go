@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -155,7 +156,7 @@ func (p *Partition) cleanFailed(err error) {
 	case errors.Is(err, commitlog.ErrClosed), errors.Is(err, context.Canceled), p.host.ctx.Err() != nil:
 		return
 	case p.shard.log.now().Err() != nil:
-		_ = p.host.journal.fail(err) // files were being replaced
+		_ = p.host.journal.Fail(err) // files were being replaced
 		return
 	case unreadable(err):
 		_ = p.readError(err)
@@ -236,8 +237,8 @@ func (h *Host) letGoBelow(p *Partition, base record.Offset) (record.Offset, erro
 		switch {
 		case compact == 0 && !checked:
 			checked = true
-			if err := h.journal.checkpoint(); err != nil {
-				return 0, h.journal.fail(err)
+			if err := h.journal.Checkpoint(); err != nil {
+				return 0, h.journal.Fail(err)
 			}
 		case compact > 0 && h.compactRaft(p, compact) != nil && !nudged && p.isLeader.Load():
 			// Nothing has been applied since the last time: an entry that changes nothing helps.
@@ -295,10 +296,10 @@ func (s *shardLog) dropMergedRecords(base record.Offset) error {
 	}
 	here := map[string]bool{}
 	for _, x := range s.log.Segments() {
-		here[raftFileName(x.Base)] = true
+		here[raftfile.Name(x.Base)] = true
 	}
 	for _, n := range names {
-		if !strings.HasSuffix(n, ".raft") || n >= raftFileName(base) || here[n] {
+		if !strings.HasSuffix(n, ".raft") || n >= raftfile.Name(base) || here[n] {
 			continue
 		}
 		if err := s.fs.Remove(filepath.Join(s.dir, n)); err != nil && !notExist(err) {

@@ -6,6 +6,7 @@ import (
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -50,30 +51,30 @@ type replicaState struct {
 
 // apply folds a committed entry. A command of a newer version is an error: a replica that skipped it would
 // differ from the others.
-func (st *replicaState) apply(r *entryRecord) error {
-	switch r.kind {
-	case kindConfig:
-		return applyConfigChange(&st.membership, r.index, r.payload)
-	case kindCommand:
-		t, arg, err := decodeCommand(r.payload)
+func (st *replicaState) apply(r *raftfile.Entry) error {
+	switch r.Kind {
+	case raftfile.KindConfig:
+		return applyConfigChange(&st.membership, r.Index, r.Payload)
+	case raftfile.KindCommand:
+		t, arg, err := decodeCommand(r.Payload)
 		if err != nil {
 			return err
 		}
 		switch t {
 		case commandLogStart:
-			st.logStart = max(st.logStart, min(record.Offset(arg), r.next))
+			st.logStart = max(st.logStart, min(record.Offset(arg), r.Next))
 		case commandExpireProducers:
 		default:
 			return fmt.Errorf("%w: command type %d", ErrUnsupportedVersion, t)
 		}
-	case kindData, kindNoop, kindVoid:
+	case raftfile.KindData, raftfile.KindNoop, raftfile.KindVoid:
 	}
 	return nil
 }
 
 // executeLocked does to the log what a committed command says.
-func (s *shardLog) executeLocked(r *entryRecord) error {
-	t, arg, err := decodeCommand(r.payload)
+func (s *shardLog) executeLocked(r *raftfile.Entry) error {
+	t, arg, err := decodeCommand(r.Payload)
 	if err != nil {
 		return err
 	}
@@ -83,8 +84,8 @@ func (s *shardLog) executeLocked(r *entryRecord) error {
 			return nil
 		}
 		reason := reasonUnknown
-		if len(r.payload) > commandLen {
-			reason = reasonOf(r.payload[commandLen])
+		if len(r.Payload) > commandLen {
+			reason = reasonOf(r.Payload[commandLen])
 		}
 		if err := s.log.AdvanceLogStart(s.state.logStart, reason); err != nil {
 			return fmt.Errorf("advance log start of %s: %w", s.dir, err)

@@ -194,7 +194,7 @@ func TestLogDB_SnapshotIsTheBaseOfTheLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%7 == 0 {
-			if err := r.h.journal.checkpoint(); err != nil {
+			if err := r.h.journal.Checkpoint(); err != nil {
 				t.Fatal(err)
 			}
 		}

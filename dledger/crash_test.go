@@ -11,6 +11,7 @@ import (
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
 	"github.com/stelemq/stele/internal/vfs"
+	"github.com/stelemq/stele/internal/vfs/vfstest"
 )
 
 // crashPoint is the file system and the model at one operation of a run.
@@ -76,7 +77,7 @@ func (w *workload) round(mem *vfs.Mem, round int) (*vfs.Mem, error) {
 	plan := &vfs.Fault{Kinds: vfs.OpMutating, N: 1 << 60, Match: func(string) bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if stack := callers(); called(stack, "dledger.(*journal).rotate") || called(stack, "dledger.(*journal).begin") {
+		if stack := vfstest.Callers(); vfstest.Called(stack, "journal.(*Journal).rotate") || vfstest.Called(stack, "journal.(*Journal).Begin") {
 			w.hot = 3 // rare, and each operation counts
 		}
 		if w.op++; w.hot > 0 || w.want(w.op) {
@@ -145,7 +146,7 @@ func (w *workload) step(r *rig, n int) error {
 	w.pending = nil
 	w.mu.Unlock()
 	if w.rng.IntN(15) == 0 {
-		return r.h.journal.checkpoint()
+		return r.h.journal.Checkpoint()
 	}
 	return nil
 }
@@ -225,3 +226,6 @@ func TestSave_PowerLossOfOneKindOfFile(t *testing.T) {
 		})
 	}
 }
+
+// crash returns what is left when everything that was not synced is lost.
+func crash(fsys *vfs.Mem) *vfs.Mem { return fsys.CrashClone(vfs.Crash{}) }

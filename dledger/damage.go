@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/journal"
 )
 
 // Damage that is found while a replica runs, or when it starts: bytes that do not check, or that the disk does not give. A
@@ -43,7 +44,7 @@ func (s *shardLog) condemn(err error) bool {
 func (p *Partition) damaged(err error) bool {
 	others := false
 	for _, m := range p.roster.Load().members {
-		others = others || m.voter && m.replica != p.shard.key.replica
+		others = others || m.voter && m.replica != p.shard.key.Replica
 	}
 	if !others {
 		return false
@@ -82,12 +83,12 @@ func (h *Host) shutDamaged(p *Partition, cause error) bool {
 	}
 	p.unloaded = true
 	s := p.shard
-	h.journal.forgetShard(s)
+	h.journal.Forget(s)
 	if err := s.close(); err != nil {
 		p.logger.Warn("damaged replica", "error", err)
 	}
 	if err := markDamaged(s, cause); err != nil {
-		_ = h.journal.fail(err) // it would start again as if nothing were wrong
+		_ = h.journal.Fail(err) // it would start again as if nothing were wrong
 		return false
 	}
 	return true
@@ -171,7 +172,7 @@ func (h *Host) ReplaceDamaged(old PartitionSpec) error {
 	if _, err := h.opts.FS.Stat(dir); notExist(err) {
 		return nil
 	}
-	return h.discard(dir, shardKey{old.Shard, old.Replica})
+	return h.discard(dir, journal.Key{Shard: old.Shard, Replica: old.Replica})
 }
 
 // keepDamaged links a file to where it stays.

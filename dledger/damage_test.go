@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stelemq/stele/dledger/journal"
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -190,9 +192,13 @@ func TestDamage_FoundAtTheStart(t *testing.T) {
 		file func(node string) (string, int64)
 	}{
 		{"replica.json", func(n string) (string, int64) { return filepath.Join(n, "t-16", replicaFileName), 100 }},
-		{".raft", func(n string) (string, int64) { return newest(filepath.Join(n, "t-16"), ".raft"), raftHeaderSize + 20 }},
+		{".raft", func(n string) (string, int64) {
+			return newest(filepath.Join(n, "t-16"), ".raft"), raftfile.HeaderSize + 20
+		}},
 		{"last batch", func(n string) (string, int64) { return newest(filepath.Join(n, "t-16"), ".log"), -3 }},
-		{"journal", func(n string) (string, int64) { return newestJournal(t, n), journalHeaderSize + frameHeaderSize + 10 }},
+		{"journal", func(n string) (string, int64) {
+			return newestJournal(t, n), journal.HeaderSize + journal.FrameHeaderSize + 10
+		}},
 	} {
 		t.Run(where.name, func(t *testing.T) {
 			c, found := damageCluster(t)

@@ -1,53 +1,6 @@
 package dledger
 
-import (
-	"bytes"
-	"reflect"
-	"testing"
-)
-
-func sampleRecord(i Index) entryRecord {
-	return entryRecord{
-		index: i, term: 3, key: 77, client: clientID(3, uint32(i), false), segment: 100, base: 200, next: 210,
-		pos: 4096, length: 512, crc: 0xdeadbeef, kind: kindData,
-	}
-}
-
-func TestEntryRecord_RoundTrip(t *testing.T) {
-	with := sampleRecord(9)
-	with.kind, with.payload = kindCommand, []byte("hello")
-	for _, r := range []entryRecord{sampleRecord(1), with} {
-		b := r.appendTo(nil)
-		if len(b) != r.encodedLen() {
-			t.Fatalf("encoded %d bytes, encodedLen says %d", len(b), r.encodedLen())
-		}
-		got, n, err := decodeEntry(append(b, 1, 2, 3))
-		if err != nil || n != len(b) {
-			t.Fatalf("decode: %v, %d of %d bytes", err, n, len(b))
-		}
-		if !reflect.DeepEqual(got, r) {
-			t.Fatalf("got %+v, want %+v", got, r)
-		}
-	}
-}
-
-func TestEntryRecord_EveryFlippedBitIsFound(t *testing.T) {
-	r := sampleRecord(5)
-	r.kind, r.payload = kindConfig, []byte("members")
-	b := r.appendTo(nil)
-	for i := range (entryFixed + len(r.payload)) * 8 {
-		c := bytes.Clone(b)
-		c[i/8] ^= 1 << (i % 8)
-		if got, _, err := decodeEntry(c); err == nil {
-			t.Fatalf("bit %d: decoded %+v", i, got)
-		}
-	}
-	for n := range entryFixed + len(r.payload) {
-		if _, _, err := decodeEntry(b[:n]); err == nil {
-			t.Fatalf("decoded from %d bytes", n)
-		}
-	}
-}
+import "testing"
 
 func TestFence(t *testing.T) {
 	type step struct {

@@ -1,6 +1,10 @@
 package dledger
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/stelemq/stele/dledger/raftfile"
+)
 
 // Errors of this package, part of its contract; the broker translates each to one Kafka error code.
 var (
@@ -28,7 +32,7 @@ var (
 	// ErrNoSpace: the disk's reserve is reached; reads go on, appends are refused until space returns.
 	ErrNoSpace = errors.New("dledger: no space left for appends")
 	// ErrCorrupt: stored bytes do not match their checksum; they are never served.
-	ErrCorrupt = errors.New("dledger: stored data is corrupt")
+	ErrCorrupt = raftfile.ErrCorrupt
 	// ErrOldGeneration: the directory holds a newer generation of the partition, or a later replica.
 	ErrOldGeneration = errors.New("dledger: the directory holds a newer generation or replica")
 	// ErrInUse: another replica of the same topic name and partition is still here, perhaps on its way out.
@@ -36,5 +40,5 @@ var (
 	// ErrClosed: the partition or the host has been closed.
 	ErrClosed = errors.New("dledger: closed")
 	// ErrUnsupportedVersion: files were written by a newer version of this software.
-	ErrUnsupportedVersion = errors.New("dledger: unsupported format version")
+	ErrUnsupportedVersion = raftfile.ErrUnsupportedVersion
 )

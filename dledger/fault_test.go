@@ -51,8 +51,8 @@ func (f *faultRun) run(fsys vfs.FS, base []*modelShard, seed uint64, steps int) 
 		}
 		f.pending = nil
 		if n%5 == 4 {
-			if err := f.r.h.journal.checkpoint(); err != nil {
-				return f.r.h.journal.fail(err) // as the checkpointer does
+			if err := f.r.h.journal.Checkpoint(); err != nil {
+				return f.r.h.journal.Fail(err) // as the checkpointer does
 			}
 		}
 	}
@@ -131,7 +131,7 @@ func everyOperationFails(t *testing.T, base *crashPoint, first, stride int64) {
 			return
 		}
 		if f.r != nil {
-			_ = f.r.h.journal.close()
+			_ = f.r.h.journal.Close()
 		}
 		for _, c := range []vfs.Crash{{}, {KeepPercent: 100}} {
 			p := crashPoint{fs: mem.CrashClone(c), models: f.models, pending: f.pending}

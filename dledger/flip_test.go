@@ -12,6 +12,7 @@ import (
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/journal"
 	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -127,7 +128,7 @@ func soleImage(t *testing.T, clean bool) (*vfs.Mem, []*soleLog) {
 				}
 			}
 			if i == 25 {
-				if err := r.h.journal.checkpoint(); err != nil {
+				if err := r.h.journal.Checkpoint(); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -166,7 +167,7 @@ func files(t *testing.T, fsys vfs.FS, dir string) (out []string) {
 
 func mustRead(t *testing.T, fsys vfs.FS, name string) []byte {
 	t.Helper()
-	b, err := readFile(fsys, name)
+	b, err := vfs.ReadFile(fsys, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,22 +286,22 @@ func kept(t *testing.T, fsys vfs.FS, name string, want []byte) bool {
 // A file ends early, at every byte of its last entries: what stands elsewhere is taken from there, and nothing before is lost.
 func TestSave_TornAtEveryByte(t *testing.T) {
 	image, logs := soleImage(t, false)
-	journal := filepath.Join(rigDir, "journal")
-	replay, err := replayJournal(image, journal)
+	dir := filepath.Join(rigDir, "journal")
+	replay, err := journal.Replay(image, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	newest := filepath.Join(journal, fmt.Sprintf("%d.journal", replay.lastSlot))
+	newest := filepath.Join(dir, fmt.Sprintf("%d.journal", replay.LastSlot))
 	for _, c := range []struct {
 		name string
 		from int64         // where what is synced ends
 		end  int64         // -1: of the file
 		lost record.Offset // records that may be lost: they stand nowhere else
 	}{
-		{lastWith(t, image, filepath.Join(rigDir, "s-0"), ".log"), replay.shards[shardKey{2, 1}].sync.pos, -1, 0},
-		{lastWith(t, image, filepath.Join(rigDir, "s-1"), ".log"), replay.shards[shardKey{3, 1}].sync.pos, -1, 0},
+		{lastWith(t, image, filepath.Join(rigDir, "s-0"), ".log"), replay.Shards[journal.Key{Shard: 2, Replica: 1}].Sync.Pos, -1, 0},
+		{lastWith(t, image, filepath.Join(rigDir, "s-1"), ".log"), replay.Shards[journal.Key{Shard: 3, Replica: 1}].Sync.Pos, -1, 0},
 		{lastWith(t, image, filepath.Join(rigDir, "s-1"), ".raft"), 0, -1, 0},
-		{newest, 0, replay.lastPos, 3},
+		{newest, 0, replay.LastPos, 3},
 	} {
 		t.Run(strings.ReplaceAll(c.name, "/", " "), func(t *testing.T) {
 			t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/journal"
 )
 
 // A partition whose majority is gone goes on as a new generation: a new Raft group, founded by one survivor with the log
@@ -35,9 +36,9 @@ func (h *Host) mayDiscard(spec *PartitionSpec, dir string, file *replicaFile) er
 // anywhere: until replica.json names the new group nothing has changed, and from then on the replica counts as the damaged
 // only one, which is salvaged to the same end.
 func (h *Host) adopt(spec PartitionSpec, dir string, file *replicaFile) (*shardLog, error) {
-	old := shardKey{file.Shard, file.Replica}
+	old := journal.Key{Shard: file.Shard, Replica: file.Replica}
 	if s := h.takeRecovered(old); s != nil {
-		h.journal.forgetShard(s)
+		h.journal.Forget(s)
 		if err := s.close(); err != nil {
 			return nil, err
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/journal"
 	"github.com/stelemq/stele/dledger/transport"
 	"github.com/stelemq/stele/internal/vfs"
 )
@@ -67,7 +68,8 @@ type Options struct {
 	RetentionInterval time.Duration
 	// Cleaner is what compacts topics.
 	Cleaner CleanerOptions
-	reach   int // entries that Raft can reach after a start, for tests
+	frames  func(bytes, saves int) // hears of each journal frame, for tests
+	reach   int                    // entries that Raft can reach after a start, for tests
 	// Damaged is called when a replica has been found damaged that others can replace: by StartPartition, which then fails,
 	// or while it runs; then it has been stopped. It must not block. See Host.ReplaceDamaged. nil: nobody is told.
 	Damaged func(spec PartitionSpec, err error)
@@ -81,7 +83,7 @@ type Host struct {
 	logger    *slog.Logger
 	metrics   *metrics
 	unlock    func() error
-	journal   *journal
+	journal   *journal.Journal
 	db        *logDB
 	nodes     *dragonboat.NodeHost
 	transport *transport.Transport
@@ -109,9 +111,9 @@ type Host struct {
 	mu sync.RWMutex // read for each message of Raft: nobody holds it over I/O
 	// mu guards:
 	partitions map[ShardID]*Partition
-	dirs       map[string]ShardID     // in use by partitions that are started, or being started or stopped
-	recovered  map[shardKey]*shardLog // opened by Open, waiting for StartPartition
-	replay     *journalReplay
+	dirs       map[string]ShardID        // in use by partitions that are started, or being started or stopped
+	recovered  map[journal.Key]*shardLog // opened by Open, waiting for StartPartition
+	replay     *journal.Replayed
 	closed     bool
 
 	catching    chan struct{} // taken by replicas of this node that catch up
@@ -139,7 +141,7 @@ func newHost(ctx context.Context, o Options) *Host {
 		opts:         o, logger: o.Logger, events: newUnloadEvents(),
 		admission: newAdmission(o.InFlightBytes), files: commitlog.NewFileCache(openFilesMax),
 		space:      &spaceGuard{fs: o.FS, dir: o.Dir, percent: o.ReservePercent},
-		partitions: make(map[ShardID]*Partition), dirs: make(map[string]ShardID), recovered: make(map[shardKey]*shardLog),
+		partitions: make(map[ShardID]*Partition), dirs: make(map[string]ShardID), recovered: make(map[journal.Key]*shardLog),
 		proposals: make(chan *Partition, proposalsQueued),
 		transport: o.Transport, registry: newRegistry(), catchUpRate: newThrottle(o.CatchUpRate), cleanRate: newThrottle(o.Cleaner.IOBytesPerSecond),
 		catching: make(chan struct{}, catchUpAtOnce), trim: make(chan struct{}, 1), behind: make(chan struct{}, behindWaiters),
@@ -194,7 +196,7 @@ func (o Options) withDefaults() Options {
 
 func (h *Host) open() error {
 	fsys := h.opts.FS
-	if err := makeDirs(fsys, h.journalDir()); err != nil {
+	if err := vfs.MakeDirs(fsys, h.journalDir()); err != nil {
 		return err
 	}
 	var err error
@@ -225,7 +227,7 @@ func (h *Host) open() error {
 	for range proposers {
 		h.tasks.Go(h.proposer)
 	}
-	h.journal.startFiller()
+	h.journal.StartFiller()
 	h.tasks.Go(h.sweeper)
 	h.tasks.Go(h.flusher)
 	h.tasks.Go(h.expirer)
@@ -239,26 +241,6 @@ func (h *Host) open() error {
 	h.transport.Handle(callQuarantine, h.answerQuarantine)
 	h.handleCatchUp()
 	return h.startMetadata()
-}
-
-// makeDirs creates a directory and makes its name and its parent's durable, and those of all others that it creates.
-func makeDirs(fsys vfs.FS, dir string) error {
-	sync := []string{filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))}
-	for d := sync[1]; d != filepath.Dir(d); d = filepath.Dir(d) {
-		if _, err := fsys.Stat(d); !notExist(err) {
-			break
-		}
-		sync = append(sync, filepath.Dir(d))
-	}
-	if err := fsys.MkdirAll(dir); err != nil {
-		return fmt.Errorf("create %s: %w", dir, err)
-	}
-	for _, d := range sync {
-		if err := fsys.SyncDir(d); err != nil {
-			return fmt.Errorf("sync %s: %w", d, err)
-		}
-	}
-	return nil
 }
 
 func (h *Host) journalDir() string { return filepath.Join(h.opts.Dir, "journal") }
@@ -403,7 +385,7 @@ func (h *Host) Close() error {
 		h.nodes.Close()
 	}
 	if h.journal != nil {
-		err = errors.Join(err, h.journal.close())
+		err = errors.Join(err, h.journal.Close())
 	}
 	for _, p := range h.all() {
 		err = errors.Join(err, p.shard.close())

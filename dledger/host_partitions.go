@@ -14,6 +14,7 @@ import (
 	sm "github.com/lni/dragonboat/v4/statemachine"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/journal"
 )
 
 // StartPartition opens or creates a replica's files and starts its Raft group. A group with a single voter is led by this
@@ -112,7 +113,7 @@ func (h *Host) partitionDir(spec PartitionSpec) string {
 // openShard finds the replica among those that were recovered, opens its directory, or makes one. A directory that
 // belongs to another shard is in the way (makeWay).
 func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
-	key := shardKey{spec.Shard, spec.Replica}
+	key := journal.Key{Shard: spec.Shard, Replica: spec.Replica}
 	dir := h.partitionDir(spec)
 	if s := h.takeRecovered(key); s != nil {
 		return s, nil
@@ -129,7 +130,7 @@ func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
 		return nil, fmt.Errorf("%w: %s holds replica %d, later than %d", ErrOldGeneration, dir, file.Replica, spec.Replica)
 	case err == nil && file.Shard == spec.Shard && file.Replica < spec.Replica:
 		// It was replaced while it was down: what it has promised ended with it.
-		if err := h.discard(dir, shardKey{file.Shard, file.Replica}); err != nil {
+		if err := h.discard(dir, journal.Key{Shard: file.Shard, Replica: file.Replica}); err != nil {
 			return nil, err
 		}
 		return createShard(h.shardOptions(&spec), dir, key, spec.Generation)
@@ -153,7 +154,7 @@ func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
 }
 
 // takeRecovered hands over a replica that was recovered when the host was opened; nil if it was not.
-func (h *Host) takeRecovered(key shardKey) *shardLog {
+func (h *Host) takeRecovered(key journal.Key) *shardLog {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.recovered[key]
@@ -253,7 +254,7 @@ func (h *Host) startShard(p *Partition) error {
 func (h *Host) campaign(p *Partition) {
 	for wait := time.Millisecond; !p.isLeader.Load(); wait = min(2*wait, 50*time.Millisecond) {
 		p.mu.Lock()
-		closed, leads := p.closed, p.raftLeader == p.shard.key.replica
+		closed, leads := p.closed, p.raftLeader == p.shard.key.Replica
 		p.mu.Unlock()
 		if closed || leads {
 			return
@@ -319,7 +320,7 @@ func (h *Host) StopPartition(spec PartitionSpec) error {
 		return err
 	}
 	// What the journal has of the shard must stand in its files before they are closed.
-	if err := h.journal.checkpoint(); err != nil {
+	if err := h.journal.Checkpoint(); err != nil {
 		return err
 	}
 	h.db.remove(p.shard)
@@ -357,7 +358,7 @@ func (h *Host) DeletePartition(spec PartitionSpec) error {
 		if err := h.unloadOnce(p); err != nil {
 			return err
 		}
-		h.journal.forgetShard(p.shard)
+		h.journal.Forget(p.shard)
 		h.db.remove(p.shard)
 		defer h.unregister(p.spec) // the directory is in use until it is out of the way
 		h.metrics.deleted.WithLabelValues(deletedTopic).Add(float64(len(p.shard.log.Segments())))
@@ -370,21 +371,21 @@ func (h *Host) DeletePartition(spec PartitionSpec) error {
 	if notExist(err) || err == nil && (f.Shard != spec.Shard || f.Replica != spec.Replica) {
 		return nil // another's
 	}
-	return h.discard(dir, shardKey{spec.Shard, spec.Replica})
+	return h.discard(dir, journal.Key{Shard: spec.Shard, Replica: spec.Replica})
 }
 
 // discard renames a directory out of the way, durably, and removes it in the background.
-func (h *Host) discard(dir string, key shardKey) error {
+func (h *Host) discard(dir string, key journal.Key) error {
 	// What was recovered and never started still has its files open; closing it later would write into a directory
 	// that is another's by then.
 	if s := h.takeRecovered(key); s != nil {
-		h.journal.forgetShard(s)
+		h.journal.Forget(s)
 		if err := s.close(); err != nil {
 			return err
 		}
 	}
 	h.forgetPending(key)
-	away := fmt.Sprintf("%s.%d%s", dir, key.shard, deleteSuffix)
+	away := fmt.Sprintf("%s.%d%s", dir, key.Shard, deleteSuffix)
 	if err := h.opts.FS.Rename(dir, away); err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}

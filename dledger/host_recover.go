@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/journal"
+	"github.com/stelemq/stele/internal/vfs"
 )
 
 // deleteSuffix marks directories on their way out, as Kafka does.
@@ -18,11 +20,11 @@ const deleteSuffix = "-delete"
 // journal file.
 func (h *Host) recover() error {
 	start := time.Now()
-	replay, err := replayJournal(h.opts.FS, h.journalDir())
+	replay, err := journal.Replay(h.opts.FS, h.journalDir())
 	if err != nil {
 		return err
 	}
-	if d := replay.damage; d != nil {
+	if d := replay.Damage; d != nil {
 		if err := h.setAside(d, replay); err != nil {
 			return err
 		}
@@ -32,24 +34,24 @@ func (h *Host) recover() error {
 	if err != nil {
 		return err
 	}
-	here := make(map[shardKey]bool, len(dirs))
+	here := make(map[journal.Key]bool, len(dirs))
 	var busy []string
 	for dir, key := range dirs {
 		here[key] = true
-		if replay.damage != nil && replay.shards[key] == nil {
-			replay.shards[key] = &pendingShard{key: key, suspect: true}
+		if replay.Damage != nil && replay.Shards[key] == nil {
+			replay.Shards[key] = &journal.Pending{Key: key, Suspect: true}
 		}
-		if p := replay.shards[key]; p != nil && (len(p.entries) > 0 || p.truncate > 0) {
+		if p := replay.Shards[key]; p != nil && (len(p.Entries) > 0 || p.Truncate > 0) {
 			busy = append(busy, dir)
 		}
 	}
-	for k := range replay.shards {
+	for k := range replay.Shards {
 		switch {
 		case here[k]:
 		case unreadable: // it may be the one that cannot be read
-			replay.shards[k].suspect = true
+			replay.Shards[k].Suspect = true
 		default:
-			delete(replay.shards, k) // deleted
+			delete(replay.Shards, k) // deleted
 		}
 	}
 	if err := h.recoverAll(busy); err != nil {
@@ -66,25 +68,25 @@ func (h *Host) recover() error {
 }
 
 // setAside keeps a damaged journal file for whoever wants to look at it; its readable prefix is used.
-func (h *Host) setAside(d *JournalDamageError, replay *journalReplay) error {
+func (h *Host) setAside(d *journal.DamageError, replay *journal.Replayed) error {
 	h.logger.Error("journal is damaged", "path", d.Path, "position", d.Pos, "error", d.Err)
 	h.metrics.corrupt.Inc()
-	b, err := readFile(h.opts.FS, d.Path)
+	b, err := vfs.ReadFile(h.opts.FS, d.Path)
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("%s.%d.corrupt", filepath.Base(d.Path), replay.last)
-	return writeFileAtomic(h.opts.FS, h.journalDir(), name, b)
+	name := fmt.Sprintf("%s.%d.corrupt", filepath.Base(d.Path), replay.Last)
+	return vfs.WriteFileAtomic(h.opts.FS, h.journalDir(), name, b)
 }
 
 // replicaDirs finds the partition directories and the replica that each belongs to, and finishes deletions. unreadable: there
 // are directories with records that do not say whose.
-func (h *Host) replicaDirs() (out map[string]shardKey, unreadable bool, err error) {
+func (h *Host) replicaDirs() (out map[string]journal.Key, unreadable bool, err error) {
 	names, err := h.opts.FS.ReadDir(h.opts.Dir)
 	if err != nil {
 		return nil, false, fmt.Errorf("list %s: %w", h.opts.Dir, err)
 	}
-	out = make(map[string]shardKey)
+	out = make(map[string]journal.Key)
 	for _, n := range names {
 		dir := filepath.Join(h.opts.Dir, n)
 		if strings.HasSuffix(n, deleteSuffix) {
@@ -120,7 +122,7 @@ func (h *Host) replicaDirs() (out map[string]shardKey, unreadable bool, err erro
 			h.logger.Error("replica cannot be read", "dir", dir, "error", err)
 			continue
 		}
-		out[dir] = shardKey{f.Shard, f.Replica}
+		out[dir] = journal.Key{Shard: f.Shard, Replica: f.Replica}
 	}
 	return out, unreadable, nil
 }
@@ -160,22 +162,22 @@ func (h *Host) recoverAll(dirs []string) error {
 
 // pendingOf is what the journal has of a shard that is about to be opened: what replay found, or, if the shard has been
 // open since, what the journal remembers.
-func (h *Host) pendingOf(k shardKey) *pendingShard {
+func (h *Host) pendingOf(k journal.Key) *journal.Pending {
 	h.mu.Lock()
-	p := h.replay.shards[k]
+	p := h.replay.Shards[k]
 	h.mu.Unlock()
 	if p == nil && h.journal != nil {
-		p = h.journal.known(k)
+		p = h.journal.Known(k)
 	}
 	return p
 }
 
 // forgetPending drops what replay found of a shard once its files have it. It must not be merged a second time, over
 // what has been written since.
-func (h *Host) forgetPending(k shardKey) {
+func (h *Host) forgetPending(k journal.Key) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.replay.shards, k)
+	delete(h.replay.Shards, k)
 }
 
 // suspect keeps a damaged replica from being taken for a shorter one at the next start, when the journal has forgotten what
@@ -187,25 +189,25 @@ func (h *Host) suspect(dir string) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if p := h.replay.shards[shardKey{f.Shard, f.Replica}]; p != nil {
-		p.suspect = true
+	if p := h.replay.Shards[journal.Key{Shard: f.Shard, Replica: f.Replica}]; p != nil {
+		p.Suspect = true
 	}
 }
 
-func (h *Host) openJournal(replay *journalReplay) error {
-	o := journalOptions{
-		fs: h.opts.FS, dir: h.journalDir(), size: h.journalFileBytes(), fatal: h.opts.Fatal,
-		hooks: journalHooks{fsync: h.metrics.observeFsync},
+func (h *Host) openJournal(replay *journal.Replayed) error {
+	o := journal.Options{
+		FS: h.opts.FS, Dir: h.journalDir(), Size: h.journalFileBytes(), Fatal: h.opts.Fatal,
+		Hooks: journal.Hooks{Fsync: h.metrics.observeFsync, Frame: h.opts.frames},
 	}
-	j, err := openJournal(o, replay)
+	j, err := journal.Open(o, replay)
 	if err != nil {
 		return err
 	}
 	for k, s := range h.recovered {
-		j.hard[k] = &hardEntry{state: s.hardNow(), checkpoint: s.checkpointed, sync: s.syncedTo()}
+		j.Adopt(k, s.hardNow(), s.checkpointed, s.SyncedTo())
 	}
 	h.journal = j
-	return j.begin(replay)
+	return j.Begin(replay)
 }
 
 // shardOptions are those of a replica's files; spec is nil while only recovering.
@@ -249,7 +251,7 @@ func (s *shardLog) close() error {
 	if gone {
 		return nil
 	}
-	if err := errors.Join(s.writer.close(), s.log.Close()); err != nil {
+	if err := errors.Join(s.writer.Close(), s.log.Close()); err != nil {
 		return fmt.Errorf("close %s: %w", s.dir, err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -31,7 +32,7 @@ func batchOf(tb testing.TB, n int, pid int64, epoch int16, seq int32) record.Bat
 	return b
 }
 
-func putTestCRC(b []byte) { binary.BigEndian.PutUint32(b[17:], castagnoli(0, b[21:])) }
+func putTestCRC(b []byte) { binary.BigEndian.PutUint32(b[17:], raftfile.Castagnoli(0, b[21:])) }
 
 func putTestHeader(b []byte, n int) {
 	be := binary.BigEndian

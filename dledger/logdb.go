@@ -9,6 +9,8 @@ import (
 	"github.com/lni/dragonboat/v4/plugin/tan"
 	"github.com/lni/dragonboat/v4/raftio"
 	pb "github.com/lni/dragonboat/v4/raftpb"
+
+	"github.com/stelemq/stele/dledger/journal"
 )
 
 // execShards is the number of dragonboat's step workers. It is part of its flag file and can never change.
@@ -19,7 +21,7 @@ const execShards = 32
 type logDB struct {
 	meta    raftio.ILogDB
 	mark    *markFile // of meta
-	journal *journal
+	journal *journal.Journal
 	fatal   func(error)
 	metrics *metrics
 	trimmed func()   // Raft has let go of entries
@@ -35,8 +37,9 @@ type logDB struct {
 
 // stepState is a step worker's scratch space.
 type stepState struct {
-	request saveRequest
-	saves   []*shardSave
+	request journal.Request
+	saves   []*journal.Save
+	shards  []*shardLog // of saves
 	meta    []pb.Update
 }
 
@@ -58,7 +61,7 @@ func (f logDBFactory) Create(c config.NodeHostConfig, cb config.LogDBCallback, d
 	return f.db, nil
 }
 
-func newLogDB(j *journal, fatal func(error), m *metrics) *logDB {
+func newLogDB(j *journal.Journal, fatal func(error), m *metrics) *logDB {
 	return &logDB{journal: j, fatal: fatal, metrics: m, mark: &markFile{}, shards: make(map[ShardID]*shardLog)}
 }
 
@@ -79,24 +82,24 @@ func (d *logDB) Close() error {
 func (d *logDB) add(s *shardLog) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.shards[s.key.shard] = s
+	d.shards[s.key.Shard] = s
 }
 
 func (d *logDB) remove(s *shardLog) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.shards, s.key.shard)
+	delete(d.shards, s.key.Shard)
 }
 
 // shard returns the log of a partition's shard, or nil for the metadata shard.
 func (d *logDB) shard(id, replica uint64) (*shardLog, error) {
-	if ShardID(id).metadata() {
+	if isMetadata(ShardID(id)) {
 		return nil, nil //nolint:nilnil // the metadata shard has none
 	}
 	d.mu.RLock()
 	s := d.shards[ShardID(id)]
 	d.mu.RUnlock()
-	if s == nil || s.key.replica != ReplicaID(replica) {
+	if s == nil || s.key.Replica != ReplicaID(replica) {
 		return nil, fmt.Errorf("dledger: shard %d replica %d is not here", id, replica)
 	}
 	return s, nil
@@ -110,7 +113,7 @@ func (d *logDB) ListNodeInfo() ([]raftio.NodeInfo, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	for _, s := range d.shards {
-		out = append(out, raftio.NodeInfo{ShardID: uint64(s.key.shard), ReplicaID: uint64(s.key.replica)})
+		out = append(out, raftio.NodeInfo{ShardID: uint64(s.key.Shard), ReplicaID: uint64(s.key.Replica)})
 	}
 	return out, nil
 }

@@ -4,6 +4,9 @@ import (
 	"time"
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
+
+	"github.com/stelemq/stele/dledger/journal"
+	"github.com/stelemq/stele/dledger/raftfile"
 )
 
 // SaveRaftState makes the updates of one step worker's shards durable as their topics ask. Order: commits that
@@ -11,7 +14,7 @@ import (
 // segments, records to the journal, and one sync covers all; then what has become committed by it.
 func (d *logDB) SaveRaftState(updates []pb.Update, worker uint64) error {
 	st := &d.steps[worker%uint64(len(d.steps))]
-	st.saves, st.meta = st.saves[:0], st.meta[:0]
+	st.saves, st.shards, st.meta = st.saves[:0], st.shards[:0], st.meta[:0]
 	d.stalls.begin(worker)
 	err := d.save(updates, st, worker)
 	d.stalls.end(worker)
@@ -22,7 +25,7 @@ func (d *logDB) SaveRaftState(updates []pb.Update, worker uint64) error {
 			d.fatal(err)
 			return err
 		}
-		_ = d.journal.fail(err)
+		_ = d.journal.Fail(err)
 	}
 	return nil
 }
@@ -31,7 +34,7 @@ func (d *logDB) save(updates []pb.Update, st *stepState, worker uint64) error {
 	if d.journal == nil { // no partitions are open
 		return d.saveMetadata(updates, worker)
 	}
-	if err := d.journal.failed(); err != nil {
+	if err := d.journal.Failed(); err != nil {
 		return err // nothing more is saved or acknowledged
 	}
 	began := time.Now()
@@ -57,8 +60,8 @@ func (d *logDB) save(updates []pb.Update, st *stepState, worker uint64) error {
 			return err
 		}
 		if sv != nil {
-			st.saves = append(st.saves, sv)
-			durable = durable || sv.durable
+			st.saves, st.shards = append(st.saves, sv), append(st.shards, s)
+			durable = durable || sv.Durable
 		}
 	}
 	if len(st.meta) > 0 {
@@ -67,16 +70,13 @@ func (d *logDB) save(updates []pb.Update, st *stepState, worker uint64) error {
 		}
 	}
 	if len(st.saves) > 0 {
-		if st.request.ready == nil {
-			st.request.ready = make(chan struct{}, 1)
-		}
-		st.request.saves, st.request.durable, st.request.err = st.saves, durable, nil
-		if err := d.journal.commit(&st.request); err != nil {
+		st.request.Saves, st.request.Durable = st.saves, durable
+		if err := d.journal.Commit(&st.request); err != nil {
 			return err
 		}
 		d.metrics.save.Observe(time.Since(began).Seconds())
 	}
-	return finish(st.saves)
+	return finish(st.saves, st.shards)
 }
 
 // saveMetadata saves updates of the metadata group, and marks how far its log is.
@@ -87,13 +87,13 @@ func (d *logDB) saveMetadata(updates []pb.Update, worker uint64) error {
 }
 
 // finish tells the shards what has become durable and committed.
-func finish(saves []*shardSave) error {
-	for _, sv := range saves {
-		if n := len(sv.record.entries); n > 0 {
-			sv.shard.markSaved(sv.record.entries[n-1].index)
+func finish(saves []*journal.Save, shards []*shardLog) error {
+	for i, sv := range saves {
+		if n := len(sv.Record.Entries); n > 0 {
+			shards[i].markSaved(sv.Record.Entries[n-1].Index)
 		}
-		if h := sv.record.hard; h != nil {
-			if err := sv.shard.commitTo(h.Commit); err != nil {
+		if h := sv.Record.Hard; h != nil {
+			if err := shards[i].commitTo(h.Commit); err != nil {
 				return err
 			}
 		}
@@ -103,13 +103,13 @@ func finish(saves []*shardSave) error {
 
 // prepare appends an update's entries to the segments and describes what the journal must say of them. It returns
 // nil if nothing must be saved.
-func (d *logDB) prepare(s *shardLog, ud *pb.Update) (*shardSave, error) {
+func (d *logDB) prepare(s *shardLog, ud *pb.Update) (*journal.Save, error) {
 	if ud.LeaderUpdate.Term > 0 {
 		s.noteLeader(Term(ud.LeaderUpdate.Term), ReplicaID(ud.LeaderUpdate.LeaderID))
 	}
-	sv := &shardSave{shard: s, record: shardRecord{key: s.key}}
+	sv := &journal.Save{Shard: s, Record: journal.Record{Key: s.key}}
 	if !pb.IsEmptyState(ud.State) {
-		h := hardState{Term(ud.Term), ReplicaID(ud.Vote), Index(ud.Commit)}
+		h := journal.HardState{Term: Term(ud.Term), Vote: ReplicaID(ud.Vote), Commit: Index(ud.Commit)}
 		// What is already saved and stays need not wait. Entries that this update replaces are not what is
 		// committed, even if their indexes are.
 		known := h.Commit
@@ -120,27 +120,27 @@ func (d *logDB) prepare(s *shardLog, ud *pb.Update) (*shardSave, error) {
 			return nil, err
 		}
 		// A vote or a term is always synced, with everything before it.
-		sv.durable = s.setHard(h)
-		sv.record.hard = &h
+		sv.Durable = s.setHard(h)
+		sv.Record.Hard = &h
 	}
 	if len(ud.EntriesToSave) > 0 {
 		if err := d.saveEntries(s, sv, ud.EntriesToSave); err != nil {
 			return nil, err
 		}
-	} else if !sv.durable {
+	} else if !sv.Durable {
 		// Only the commit index has moved. It is written with the next record: losing it loses nothing.
 		return nil, nil //nolint:nilnil // nothing to save
 	}
-	if sv.record.hard == nil {
+	if sv.Record.Hard == nil {
 		h := s.hardNow()
-		sv.record.hard = &h
+		sv.Record.Hard = &h
 	}
-	sv.record.hard.Commit = min(sv.record.hard.Commit, s.lastIndex())
-	sv.end = s.logEnd()
+	sv.Record.Hard.Commit = min(sv.Record.Hard.Commit, s.lastIndex())
+	sv.End = s.logEnd()
 	return sv, nil
 }
 
-func (d *logDB) saveEntries(s *shardLog, sv *shardSave, ents []pb.Entry) error {
+func (d *logDB) saveEntries(s *shardLog, sv *journal.Save, ents []pb.Entry) error {
 	if first := Index(ents[0].Index); first <= s.lastIndex() {
 		if err := d.removeSuffix(s, first); err != nil {
 			return err
@@ -150,10 +150,10 @@ func (d *logDB) saveEntries(s *shardLog, sv *shardSave, ents []pb.Entry) error {
 	if err != nil {
 		return err
 	}
-	sv.record.entries, sv.data = recs, run
-	sv.durable = sv.durable || s.isDurable()
+	sv.Record.Entries, sv.Data = recs, run
+	sv.Durable = sv.Durable || s.isDurable()
 	for i := range recs {
-		sv.durable = sv.durable || recs[i].kind == kindConfig
+		sv.Durable = sv.Durable || recs[i].Kind == raftfile.KindConfig
 	}
 	s.notifyAppended(recs)
 	return nil
@@ -161,16 +161,16 @@ func (d *logDB) saveEntries(s *shardLog, sv *shardSave, ents []pb.Entry) error {
 
 // removeSuffix drops conflicting entries: first in the journal, durably, then in the files.
 func (d *logDB) removeSuffix(s *shardLog, from Index) error {
-	r := saveRequest{durable: true, ready: make(chan struct{}, 1), saves: []*shardSave{{
-		shard: s, durable: true, record: shardRecord{key: s.key, truncate: from},
+	r := journal.Request{Durable: true, Saves: []*journal.Save{{
+		Shard: s, Durable: true, Record: journal.Record{Key: s.key, Truncate: from},
 	}}}
-	if err := d.journal.commit(&r); err != nil {
+	if err := d.journal.Commit(&r); err != nil {
 		return err
 	}
 	if err := s.truncate(from); err != nil {
 		return err
 	}
-	d.journal.truncated(s.key)
+	d.journal.Truncated(s.key)
 	return nil
 }
 
@@ -180,14 +180,14 @@ func (s *shardLog) lastIndex() Index {
 	return s.last
 }
 
-func (s *shardLog) hardNow() hardState {
+func (s *shardLog) hardNow() journal.HardState {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.hard
 }
 
 // setHard remembers the hard state and reports whether its term or vote is new.
-func (s *shardLog) setHard(h hardState) bool {
+func (s *shardLog) setHard(h journal.HardState) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changed := !s.hasHard || h.Term != s.hard.Term || h.Vote != s.hard.Vote
@@ -204,7 +204,7 @@ func (s *shardLog) noteLeader(t Term, r ReplicaID) {
 	}
 }
 
-func (s *shardLog) notifyAppended(recs []entryRecord) {
+func (s *shardLog) notifyAppended(recs []raftfile.Entry) {
 	s.mu.RLock()
 	o := s.observer
 	s.mu.RUnlock()

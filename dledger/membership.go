@@ -41,7 +41,7 @@ func (p *Partition) Promote(ctx context.Context, id ReplicaID) error {
 // Remove removes a replica for good: its id is never used again. A leader does not remove itself; it hands over first.
 // Errors as AddLearner.
 func (p *Partition) Remove(ctx context.Context, id ReplicaID) error {
-	if id == p.shard.key.replica {
+	if id == p.shard.key.Replica {
 		return fmt.Errorf("%w: the leader cannot remove itself", ErrMembership)
 	}
 	return p.change(ctx, "remove", func(nh *dragonboat.NodeHost) (*dragonboat.RequestState, error) {
@@ -88,7 +88,7 @@ func (p *Partition) TransferLeadership(ctx context.Context, node int32) error {
 	if !ok || !m.voter {
 		return fmt.Errorf("%w: node %d has no voter", ErrMembership, node)
 	}
-	if m.replica == p.shard.key.replica {
+	if m.replica == p.shard.key.Replica {
 		return nil
 	}
 	changed := make(chan struct{}, 1)

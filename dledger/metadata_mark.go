@@ -11,6 +11,7 @@ import (
 	"github.com/lni/dragonboat/v4/raftio"
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/internal/vfs"
 )
 
@@ -84,12 +85,12 @@ func (m metadataMark) encode(sequence uint64) []byte {
 	for _, v := range []uint64{sequence, uint64(m.group), uint64(m.replica), uint64(m.term), uint64(m.vote), uint64(m.lastTerm), uint64(m.last)} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
-	return binary.BigEndian.AppendUint32(b, castagnoli(0, b))
+	return binary.BigEndian.AppendUint32(b, raftfile.Castagnoli(0, b))
 }
 
 func decodeMark(b []byte) (m metadataMark, sequence uint64, ok bool) {
 	body := b[:markBytes-4]
-	if binary.BigEndian.Uint32(b) != markMagic || binary.BigEndian.Uint32(b[markBytes-4:]) != castagnoli(0, body) {
+	if binary.BigEndian.Uint32(b) != markMagic || binary.BigEndian.Uint32(b[markBytes-4:]) != raftfile.Castagnoli(0, body) {
 		return m, 0, false
 	}
 	v := func(i int) uint64 { return binary.BigEndian.Uint64(body[4+8*i:]) }

@@ -17,8 +17,8 @@ import (
 // metadataGroups is the first id of the groups behind MetadataShard: far above what partitions ever get.
 const metadataGroups ShardID = 1 << 62
 
-// metadata reports whether a group replicates the cluster metadata, now or in former times.
-func (s ShardID) metadata() bool { return s == MetadataShard || s >= metadataGroups }
+// isMetadata reports whether a group replicates the cluster metadata, now or in former times.
+func isMetadata(s ShardID) bool { return s == MetadataShard || s >= metadataGroups }
 
 // MetadataRecoveries is how often the metadata had been recovered when a group was founded: the greater one holds.
 func MetadataRecoveries(group ShardID) uint32 {

@@ -136,7 +136,7 @@ func TestMetadata_RecoveredByASurvivor(t *testing.T) {
 	}
 
 	group := NextMetadataGroup(0)
-	if again := NextMetadataGroup(0); again == group || MetadataRecoveries(group) != 1 || MetadataRecoveries(NextMetadataGroup(group)) != 2 || !group.metadata() {
+	if again := NextMetadataGroup(0); again == group || MetadataRecoveries(group) != 1 || MetadataRecoveries(NextMetadataGroup(group)) != 2 || !isMetadata(group) {
 		t.Fatalf("groups %d and %d", group, again)
 	}
 	spec := MetadataSpec{Group: group, Replica: 1, Founders: map[ReplicaID]int32{1: int32(first + 1)}}

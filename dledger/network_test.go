@@ -272,9 +272,9 @@ func TestObserver_LateAnswersGiveNoLease(t *testing.T) {
 		t.Skip("it has resigned before")
 	}
 	for id := range p.spec.Members {
-		if id != p.shard.key.replica {
+		if id != p.shard.key.Replica {
 			late := monotonic() - int64(leaseTime) - 1
-			o.Received(int32(id), &pb.Message{Type: pb.HeartbeatResp, ShardID: 16, From: uint64(id), To: uint64(p.shard.key.replica), Term: uint64(term)}, late)
+			o.Received(int32(id), &pb.Message{Type: pb.HeartbeatResp, ShardID: 16, From: uint64(id), To: uint64(p.shard.key.Replica), Term: uint64(term)}, late)
 		}
 	}
 	if p.InLease() {

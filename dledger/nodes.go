@@ -10,6 +10,7 @@ import (
 	"github.com/lni/dragonboat/v4/raftio"
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
+	"github.com/stelemq/stele/dledger/journal"
 	"github.com/stelemq/stele/dledger/transport"
 )
 
@@ -38,7 +39,7 @@ func nodeOf(target string) (node int32, ok bool) {
 type registry struct {
 	mu sync.RWMutex
 	// mu guards:
-	replicas map[shardKey]route
+	replicas map[journal.Key]route
 }
 
 // route is where a replica is, and the key of the queue in which dragonboat puts what is sent to it.
@@ -59,13 +60,13 @@ func (f registryFactory) Create(string, uint64, config.TargetValidator) (raftio.
 	return f.r, nil
 }
 
-func newRegistry() *registry { return &registry{replicas: make(map[shardKey]route)} }
+func newRegistry() *registry { return &registry{replicas: make(map[journal.Key]route)} }
 
 func (r *registry) Close() error { return nil }
 
 // Add is called for each message received, too: mostly it has nothing to do.
 func (r *registry) Add(shard, replica uint64, target string) {
-	key := shardKey{ShardID(shard), ReplicaID(replica)}
+	key := journal.Key{Shard: ShardID(shard), Replica: ReplicaID(replica)}
 	r.mu.RLock()
 	have := r.replicas[key].target
 	r.mu.RUnlock()
@@ -80,14 +81,14 @@ func (r *registry) Add(shard, replica uint64, target string) {
 func (r *registry) Remove(shard, replica uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.replicas, shardKey{ShardID(shard), ReplicaID(replica)})
+	delete(r.replicas, journal.Key{Shard: ShardID(shard), Replica: ReplicaID(replica)})
 }
 
 func (r *registry) RemoveShard(shard uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for k := range r.replicas {
-		if k.shard == ShardID(shard) {
+		if k.Shard == ShardID(shard) {
 			delete(r.replicas, k)
 		}
 	}
@@ -96,7 +97,7 @@ func (r *registry) RemoveShard(shard uint64) {
 func (r *registry) Resolve(shard, replica uint64) (target, queue string, err error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	to, ok := r.replicas[shardKey{ShardID(shard), ReplicaID(replica)}]
+	to, ok := r.replicas[journal.Key{Shard: ShardID(shard), Replica: ReplicaID(replica)}]
 	if !ok {
 		return "", "", fmt.Errorf("%w: shard %d replica %d", transport.ErrNoAddress, shard, replica)
 	}
@@ -107,7 +108,7 @@ func (r *registry) Resolve(shard, replica uint64) (target, queue string, err err
 func (r *registry) node(shard ShardID, replica ReplicaID) int32 {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if n, ok := nodeOf(r.replicas[shardKey{shard, replica}].target); ok {
+	if n, ok := nodeOf(r.replicas[journal.Key{Shard: shard, Replica: replica}].target); ok {
 		return n
 	}
 	return -1

@@ -24,7 +24,7 @@ func monotonic() int64 { return int64(time.Since(began)) + 1 }
 
 // Stamp marks heartbeats with the time at which they leave, and answers to them with the time of the heartbeat.
 func (o observer) Stamp(m *pb.Message) (int64, bool) {
-	if s := ShardID(m.ShardID); s.metadata() {
+	if s := ShardID(m.ShardID); isMetadata(s) {
 		return 0, o.h.speaksMetadata(s)
 	}
 	if p := o.h.partition(ShardID(m.ShardID)); p != nil && p.shard.condemned() {
@@ -50,11 +50,11 @@ func (o observer) Stamp(m *pb.Message) (int64, bool) {
 
 // Received judges a message before Raft gets it.
 func (o observer) Received(node int32, m *pb.Message, stamp int64) bool {
-	if s := ShardID(m.ShardID); s.metadata() {
+	if s := ShardID(m.ShardID); isMetadata(s) {
 		return o.h.speaksMetadata(s)
 	}
 	p := o.h.partition(ShardID(m.ShardID))
-	if p == nil || p.shard.condemned() || ReplicaID(m.To) != p.shard.key.replica {
+	if p == nil || p.shard.condemned() || ReplicaID(m.To) != p.shard.key.Replica {
 		return false
 	}
 	switch m.Type {
@@ -92,7 +92,7 @@ func (o observer) Received(node int32, m *pb.Message, stamp int64) bool {
 
 // covers reports whether intact will judge an entry by the checksums of its batches.
 func covers(m *pb.Message, e *pb.Entry) bool {
-	return !ShardID(m.ShardID).metadata() && e.Type == pb.EncodedEntry && e.ClientID&commandBit == 0 && len(e.Cmd) >= 1+record.HeaderLen
+	return !isMetadata(ShardID(m.ShardID)) && e.Type == pb.EncodedEntry && e.ClientID&commandBit == 0 && len(e.Cmd) >= 1+record.HeaderLen
 }
 
 // intact checks the record batches of received entries by their checksums. It cannot tell which entries are void; what

@@ -25,18 +25,16 @@ const (
 )
 
 func benchPaced(b *testing.B, parts int) {
+	var frames, saves, frameBytes atomic.Int64
 	h, ps := startHost(b, benchDir(b), parts, 1, Options{
 		Fatal: func(err error) { b.Fatalf("fatal: %v", err) },
+		frames: func(n, s int) {
+			frames.Add(1)
+			saves.Add(int64(s))
+			frameBytes.Add(int64(n))
+		},
 	})
 	batch := benchBatch(record.HeaderLen + 100)
-	var frames, saves, frameBytes atomic.Int64
-	h.journal.wmu.Lock()
-	h.journal.hooks.frame = func(n, s int) {
-		frames.Add(1)
-		saves.Add(int64(s))
-		frameBytes.Add(int64(n))
-	}
-	h.journal.wmu.Unlock()
 	syncs0, cpu0 := fsyncs(b, h), processCPU()
 	var (
 		mu   sync.Mutex

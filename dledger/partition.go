@@ -93,7 +93,7 @@ func (s *shardLog) committedOffset() record.Offset {
 	if err != nil {
 		return s.file.Next
 	}
-	return r.next
+	return r.Next
 }
 
 // SetConfig changes the settings that the log follows, from the next append on.

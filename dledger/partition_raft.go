@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -14,12 +15,12 @@ func (p *Partition) leader(t Term, r ReplicaID) {
 	p.mu.Lock()
 	var due []answer
 	if t > p.term || r != p.raftLeader {
-		if t > p.term || r != p.shard.key.replica {
+		if t > p.term || r != p.shard.key.Replica {
 			due = p.resignLocked(ErrNotLeader)
 		}
 		p.term, p.raftLeader = max(t, p.term), r
 		p.raftNode.Store(p.nodeOf(r))
-		if r == p.shard.key.replica {
+		if r == p.shard.key.Replica {
 			p.progress.lead(t, p.roster.Load(), r, p.host.opts.ReplicaLagTimeMax)
 		}
 		p.epoch.Store(int32(LeaderEpochOf(p.spec.Generation, p.term)))
@@ -35,7 +36,7 @@ func (p *Partition) leader(t Term, r ReplicaID) {
 // establishLocked makes this replica the leader once it leads the term in Raft and the term's no-op, and with it every
 // entry before, is committed here. Before that it would serve without knowing everything that was acknowledged.
 func (p *Partition) establishLocked() {
-	if p.raftLeader != p.shard.key.replica || p.noop != p.term || p.closed || p.isLeader.Load() {
+	if p.raftLeader != p.shard.key.Replica || p.noop != p.term || p.closed || p.isLeader.Load() {
 		return
 	}
 	p.sequence = 0
@@ -72,21 +73,21 @@ func (p *Partition) resignLocked(err error) []answer {
 }
 
 // appended matches entries that stand in the log with the proposals that made them.
-func (p *Partition) appended(recs []entryRecord) {
+func (p *Partition) appended(recs []raftfile.Entry) {
 	p.mu.Lock()
 	var due []answer
 	again := false
 	for i := range recs {
 		r := &recs[i]
-		if r.term != p.term || uint32(r.client>>32) != uint32(p.term) || !p.isLeader.Load() { //nolint:gosec // compared modulo 2^32
+		if r.Term != p.term || uint32(r.Client>>32) != uint32(p.term) || !p.isLeader.Load() { //nolint:gosec // compared modulo 2^32
 			continue
 		}
-		switch r.kind {
-		case kindData, kindCommand:
+		switch r.Kind {
+		case raftfile.KindData, raftfile.KindCommand:
 			due = p.matchLocked(r, due)
-		case kindVoid:
-			again = again || p.behindGapLocked(uint32(r.client)&sequenceMask) //nolint:gosec // by layout
-		case kindConfig, kindNoop:
+		case raftfile.KindVoid:
+			again = again || p.behindGapLocked(uint32(r.Client)&sequenceMask) //nolint:gosec // by layout
+		case raftfile.KindConfig, raftfile.KindNoop:
 		}
 	}
 	if again {
@@ -106,17 +107,17 @@ func (p *Partition) behindGapLocked(seq uint32) bool {
 }
 
 // matchLocked gives the batches of the proposal that became r their offsets.
-func (p *Partition) matchLocked(r *entryRecord, due []answer) []answer {
-	seq := uint32(r.client) & sequenceMask //nolint:gosec // by layout
+func (p *Partition) matchLocked(r *raftfile.Entry, due []answer) []answer {
+	seq := uint32(r.Client) & sequenceMask //nolint:gosec // by layout
 	if p.appendedN >= len(p.inflight) || p.inflight[p.appendedN].sequence != seq {
 		return due // an earlier attempt's twin: the fence has refused the other
 	}
 	pr := p.inflight[p.appendedN]
 	p.appendedN++
-	pr.index = r.index
-	next := r.base
+	pr.index = r.Index
+	next := r.Base
 	for _, a := range pr.appends {
-		a.base, a.index = next, r.index
+		a.base, a.index = next, r.Index
 		if len(a.batch) > 0 {
 			next += record.Offset(a.batch.LastOffsetDelta()) + 1
 		}
@@ -183,26 +184,26 @@ func (p *Partition) saved(index Index) {
 }
 
 // committed advances the high watermark and answers acks=all.
-func (p *Partition) committed(recs []entryRecord) {
+func (p *Partition) committed(recs []raftfile.Entry) {
 	p.mu.Lock()
 	last := &recs[len(recs)-1]
-	if int64(last.next) > p.hw.Load() {
-		p.hw.Store(int64(last.next))
+	if int64(last.Next) > p.hw.Load() {
+		p.hw.Store(int64(last.Next))
 	}
 	for i := range recs {
-		switch recs[i].kind {
-		case kindNoop:
-			p.noop = max(p.noop, recs[i].term)
+		switch recs[i].Kind {
+		case raftfile.KindNoop:
+			p.noop = max(p.noop, recs[i].Term)
 			p.establishLocked()
-		case kindConfig:
+		case raftfile.KindConfig:
 			p.refreshRoster()
-		case kindCommand:
+		case raftfile.KindCommand:
 			p.host.trimSoon()
-		case kindData, kindVoid:
+		case raftfile.KindData, raftfile.KindVoid:
 		}
 	}
 	due := p.acknowledgeLocked(nil)
-	for len(p.commands) > 0 && p.commands[0].index <= last.index {
+	for len(p.commands) > 0 && p.commands[0].index <= last.Index {
 		due = p.answerLocked(p.commands[0].appends[0], nil, due)
 		p.commands = p.commands[1:]
 	}

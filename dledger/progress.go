@@ -163,7 +163,7 @@ func (p *Partition) forget(node int32, ask bool) []pb.Message {
 		}
 		f.match = 0
 		out = append(out, pb.Message{
-			Type: pb.Unreachable, ShardID: uint64(p.spec.Shard), From: uint64(id), To: uint64(p.shard.key.replica), Term: uint64(g.term),
+			Type: pb.Unreachable, ShardID: uint64(p.spec.Shard), From: uint64(id), To: uint64(p.shard.key.Replica), Term: uint64(g.term),
 		})
 		if ask {
 			out = append(out, p.probe(id, f, g.term, first)...)
@@ -185,7 +185,7 @@ func (p *Partition) probe(id ReplicaID, f *follower, t Term, first Index) []pb.M
 	}
 	f.next = next - 1
 	return []pb.Message{{
-		Type: pb.ReplicateResp, Reject: true, ShardID: uint64(p.spec.Shard), From: uint64(id), To: uint64(p.shard.key.replica),
+		Type: pb.ReplicateResp, Reject: true, ShardID: uint64(p.spec.Shard), From: uint64(id), To: uint64(p.shard.key.Replica),
 		Term: uint64(t), LogIndex: uint64(next - 1), Hint: uint64(next - 2),
 	}}
 }

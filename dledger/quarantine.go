@@ -74,7 +74,7 @@ func (h *Host) answerQuarantine(_ context.Context, _ transport.Caller, body []by
 		return nil, fmt.Errorf("quarantine: %w", err)
 	}
 	p := h.partition(q.Shard)
-	if p == nil || p.shard.key.replica != q.Replica {
+	if p == nil || p.shard.key.Replica != q.Replica {
 		return nil, fmt.Errorf("quarantine: shard %d replica %d is not here", q.Shard, q.Replica)
 	}
 	b, err := json.Marshal(p.quarantineState())
@@ -106,7 +106,7 @@ func (p *Partition) compare() {
 			continue
 		}
 		s := p.quarantineState()
-		if m.replica != p.shard.key.replica {
+		if m.replica != p.shard.key.Replica {
 			var ok bool
 			if s, ok = p.askState(m); !ok {
 				return // without an answer from each nothing can be said
@@ -126,7 +126,7 @@ func (p *Partition) compare() {
 		return // they elect one of them, who will be heard
 	}
 	p.newest.Store(uint64(best.replica))
-	if best.replica == p.shard.key.replica {
+	if best.replica == p.shard.key.Replica {
 		p.readmit("all voters are here and none has more")
 	}
 }

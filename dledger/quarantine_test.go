@@ -101,7 +101,7 @@ func TestBootFile_TellsALostPageCache(t *testing.T) {
 				t.Fatal(err)
 			}
 			if test.file != "" {
-				if err := writeFileAtomic(fsys, "/d", bootFileName, []byte(test.file)); err != nil {
+				if err := vfs.WriteFileAtomic(fsys, "/d", bootFileName, []byte(test.file)); err != nil {
 					t.Fatal(err)
 				}
 			}

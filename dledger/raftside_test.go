@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/internal/vfs"
+	"github.com/stelemq/stele/internal/vfs/vfstest"
 )
 
 // Rules of what stands beside the segments, one test each, as in rules_test.go.
@@ -22,7 +24,7 @@ func TestReplicaFile_ChangedValueIsDamage(t *testing.T) {
 	if err := writeReplicaFile(mem, rigDir, &replicaFile{Shard: 2, Replica: 1, Next: 1234}); err != nil {
 		t.Fatal(err)
 	}
-	b, err := readFile(mem, filepath.Join(rigDir, replicaFileName))
+	b, err := vfs.ReadFile(mem, filepath.Join(rigDir, replicaFileName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +32,7 @@ func TestReplicaFile_ChangedValueIsDamage(t *testing.T) {
 		t.Fatalf("%+v %v", f, err)
 	}
 	changed := bytes.Replace(b, []byte("1234"), []byte("1235"), 1)
-	if err := writeFileAtomic(mem, rigDir, replicaFileName, changed); err != nil {
+	if err := vfs.WriteFileAtomic(mem, rigDir, replicaFileName, changed); err != nil {
 		t.Fatal(err)
 	}
 	if f, err := readReplicaFile(mem, rigDir); !errors.Is(err, ErrCorrupt) {
@@ -84,7 +86,7 @@ func TestSalvage_TermIsAboveThoseOfTheBatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flip(t, f, 20)
+	vfstest.Flip(t, f, 20)
 	r, err := openRig(mem, soleSpecs()[:1])
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +100,7 @@ func TestSalvage_TermIsAboveThoseOfTheBatches(t *testing.T) {
 // A .raft file of a segment that a truncation has removed must not be taken up when the log rolls there again.
 func TestRecover_RemovesRaftFilesBeyondTheLog(t *testing.T) {
 	mem, l := closedShard(t)
-	if err := createRaftFile(mem, soleDir, l.next+1000); err != nil {
+	if err := raftfile.Create(mem, soleDir, l.next+1000); err != nil {
 		t.Fatal(err)
 	}
 	if err := mem.SyncDir(soleDir); err != nil {
@@ -145,7 +147,7 @@ func TestRecover_CutsTheTornTailOfRaftFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.close() //nolint:errcheck // nothing is promised here
-	if b, err := readFile(mem, name); err != nil || int64(len(b)) != size {
+	if b, err := vfs.ReadFile(mem, name); err != nil || int64(len(b)) != size {
 		t.Errorf("%d bytes, %v; without the torn record it had %d", len(b), err, size)
 	}
 }

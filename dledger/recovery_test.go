@@ -2,10 +2,8 @@ package dledger
 
 import (
 	"math/rand/v2"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
@@ -150,7 +148,7 @@ func TestSave_RemovedRecordsStayRemoved(t *testing.T) {
 			for i := uint64(1); i <= 20; i++ {
 				save(i, 1, false)
 			}
-			if err := r.h.journal.checkpoint(); err != nil {
+			if err := r.h.journal.Checkpoint(); err != nil {
 				t.Fatal(err)
 			}
 			save(4, 2, true) // cuts ten segments
@@ -167,7 +165,7 @@ func TestSave_RemovedRecordsStayRemoved(t *testing.T) {
 			for i := uint64(13); i <= 25; i++ {
 				save(i, 2, false)
 			}
-			if err := r.h.journal.checkpoint(); err != nil {
+			if err := r.h.journal.Checkpoint(); err != nil {
 				t.Fatal(err)
 			}
 			reopen(crash(mem))
@@ -204,7 +202,7 @@ func TestSave_RaftFilesMayBeAheadOfTheJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := r.h.journal.sync(); err != nil {
+	if err := r.h.journal.Sync(); err != nil {
 		t.Fatal(err)
 	}
 	for range 5 {
@@ -212,7 +210,7 @@ func TestSave_RaftFilesMayBeAheadOfTheJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := r.h.db.shards[spec.Shard].checkpoint(); err != nil { // the journal has not said so yet
+	if _, err := r.h.db.shards[spec.Shard].Checkpoint(); err != nil { // the journal has not said so yet
 		t.Fatal(err)
 	}
 	lost := crash(mem)
@@ -225,112 +223,6 @@ func TestSave_RaftFilesMayBeAheadOfTheJournal(t *testing.T) {
 	defer r.close() //nolint:errcheck // nothing is promised here
 	if err := l.check(r, l.next); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// Writers wait for a slow checkpoint until only the checkpointer may begin a file. A start after a crash finds a slot.
-func TestJournal_AStartFindsAFreeSlot(t *testing.T) {
-	mem := vfs.NewMem()
-	j, _, err := startJournal(mem, 8<<10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	slow := testShard(2)
-	slow.ckptMu.Lock() // a checkpoint waits here
-	stopped := make(chan error, 1)
-	go func() {
-		for i := Index(1); ; i++ {
-			if err := saveTo(j, slow, hardState{Term: 3}, sampleRecord(i)); err != nil || i > 5000 {
-				stopped <- err
-				return
-			}
-		}
-	}()
-	deadline := time.Now().Add(10 * time.Second)
-	for waiting := false; !waiting; {
-		j.wmu.Lock()
-		waiting = len(j.free) == spareSlots && j.cur.pos > j.size-600
-		j.wmu.Unlock()
-		if time.Now().After(deadline) {
-			t.Fatal("the writer never waits")
-		}
-	}
-	var images []*vfs.Mem
-	images = append(images, mem.CrashClone(vfs.Crash{KeepPercent: 100}))
-	slow.ckptMu.Unlock()
-	if err := <-stopped; err != nil {
-		t.Fatal(err)
-	}
-	images = append(images, mem.CrashClone(vfs.Crash{KeepPercent: 100}), crash(mem))
-	if err := j.close(); err != nil {
-		t.Fatal(err)
-	}
-	for i, m := range images {
-		j, replay, err := startJournal(m, 8<<10)
-		if err != nil || replay.damage != nil {
-			t.Fatalf("image %d: %v, %v", i, err, replay)
-		}
-		if err := j.close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// The checkpointer begins a file with all others in use but one; the journal as it is then opens again.
-func TestJournal_TheCheckpointerLeavesASlot(t *testing.T) {
-	mem := vfs.NewMem()
-	j, _, err := startJournal(mem, 8<<10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	j.wmu.Lock()
-	for len(j.free) > spareSlots-1 { // as put does it for the checkpointer
-		if err := j.rotate(spareSlots - 1); err != nil {
-			t.Fatal(err)
-		}
-	}
-	j.wmu.Unlock()
-	killed := mem.CrashClone(vfs.Crash{KeepPercent: 100})
-	if err := j.close(); err != nil {
-		t.Fatal(err)
-	}
-	if j, _, err = startJournal(killed, 8<<10); err != nil {
-		t.Fatal(err)
-	}
-	if err := j.close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// A damaged header of the file in use does not make the one before it the newest again.
-func TestJournal_AnOlderFileIsNeverTheNewestAgain(t *testing.T) {
-	mem := vfs.NewMem()
-	for term := Term(1); term < 6; term++ {
-		j, replay, err := startJournal(mem, 8<<10)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := saveTo(j, testShard(2), hardState{Term: term}); err != nil {
-			t.Fatal(err)
-		}
-		name := filepath.Join(testJournalDir, filepath.Base(j.cur.file.Name()))
-		if err := j.close(); err != nil {
-			t.Fatal(err)
-		}
-		if replay.last == 0 {
-			continue
-		}
-		for pos := range int64(32) {
-			m := mem.CrashClone(vfs.Crash{KeepPercent: 100})
-			f, err := m.Open(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			flip(t, f, pos)
-			if r, err := replayJournal(m, testJournalDir); err == nil && r.damage == nil {
-				t.Fatalf("flip at %d: term %d of %d, and no damage", pos, r.shards[shardKey{2, 1}].hard.Term, term)
-			}
-		}
 	}
 }
 

@@ -4,12 +4,12 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path/filepath"
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -50,13 +50,13 @@ func (f *replicaFile) sum() (string, error) {
 		return "", fmt.Errorf("encode %s: %w", replicaFileName, err)
 	}
 	var s [4]byte
-	binary.BigEndian.PutUint32(s[:], castagnoli(0, b))
+	binary.BigEndian.PutUint32(s[:], raftfile.Castagnoli(0, b))
 	return base64.StdEncoding.EncodeToString(s[:]), nil
 }
 
 func readReplicaFile(fsys vfs.FS, dir string) (*replicaFile, error) {
 	name := filepath.Join(dir, replicaFileName)
-	b, err := readFile(fsys, name)
+	b, err := vfs.ReadFile(fsys, name)
 	if err != nil {
 		return nil, err
 	}
@@ -88,30 +88,7 @@ func writeReplicaFile(fsys vfs.FS, dir string, f *replicaFile) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", replicaFileName, err)
 	}
-	return writeFileAtomic(fsys, dir, replicaFileName, append(b, '\n'))
-}
-
-// writeFileAtomic replaces dir/name by content, durably: after a crash either the old or the new is there.
-func writeFileAtomic(fsys vfs.FS, dir, name string, content []byte) error {
-	tmp := filepath.Join(dir, name+".tmp")
-	f, err := fsys.Create(tmp)
-	if err != nil {
-		return fmt.Errorf("create: %w", err)
-	}
-	_, err = f.WriteAt(content, 0)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", tmp, err)
-	}
-	if err := fsys.Rename(tmp, filepath.Join(dir, name)); err != nil {
-		return fmt.Errorf("rename: %w", err)
-	}
-	if err := fsys.SyncDir(dir); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	return nil
+	return vfs.WriteFileAtomic(fsys, dir, replicaFileName, append(b, '\n'))
 }
 
 type marshaler interface{ Marshal() ([]byte, error) }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -218,7 +219,7 @@ func TestHost_PowerLossWhileAppending(t *testing.T) {
 		for range 40 {
 			for i, p := range ps {
 				b := batchOf(t, 1+i*100, -1, -1, -1)
-				binary.BigEndian.PutUint32(b[17:], castagnoli(0, b[21:]))
+				binary.BigEndian.PutUint32(b[17:], raftfile.Castagnoli(0, b[21:]))
 				if r := appendWait(t, p, b); r.Err != nil {
 					t.Fatal(r.Err)
 				}

@@ -11,6 +11,8 @@ import (
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
+	"github.com/stelemq/stele/dledger/journal"
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -30,7 +32,7 @@ func testBatch(rng *rand.Rand, payload int) []byte {
 	be.PutUint16(b[51:], ^uint16(0))
 	be.PutUint32(b[53:], ^uint32(0))
 	be.PutUint32(b[57:], 1)
-	be.PutUint32(b[17:], castagnoli(0, b[21:]))
+	be.PutUint32(b[17:], raftfile.Castagnoli(0, b[21:]))
 	return b
 }
 
@@ -52,10 +54,10 @@ func openRig(fsys vfs.FS, specs []PartitionSpec) (*rig, error) {
 	o := Options{Dir: rigDir, FS: fsys, JournalFileBytes: 32 << 10, Fatal: fatal}.withDefaults()
 	o.Logger = slog.New(slog.DiscardHandler)
 	h := &Host{
-		opts: o, logger: o.Logger, partitions: map[ShardID]*Partition{}, dirs: map[string]ShardID{}, recovered: map[shardKey]*shardLog{},
+		opts: o, logger: o.Logger, partitions: map[ShardID]*Partition{}, dirs: map[string]ShardID{}, recovered: map[journal.Key]*shardLog{},
 		metrics: newMetrics(nil, nil), registry: newRegistry(),
 	}
-	if err := makeDirs(fsys, h.journalDir()); err != nil {
+	if err := vfs.MakeDirs(fsys, h.journalDir()); err != nil {
 		return nil, err
 	}
 	if err := h.recover(); err != nil {
@@ -65,7 +67,7 @@ func openRig(fsys vfs.FS, specs []PartitionSpec) (*rig, error) {
 	for _, spec := range specs {
 		s, err := h.openShard(spec)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", spec.Topic, err), h.journal.close())
+			return nil, errors.Join(fmt.Errorf("%s: %w", spec.Topic, err), h.journal.Close())
 		}
 		s.configure(spec.Config)
 		h.db.add(s)
@@ -86,7 +88,7 @@ func (r *rig) save(uds []pb.Update) error {
 }
 
 func (r *rig) close() error {
-	err := r.h.journal.close()
+	err := r.h.journal.Close()
 	for _, s := range r.h.db.shards {
 		if e := s.close(); err == nil {
 			err = e
@@ -255,7 +257,7 @@ func (m *modelShard) follow(s *shardLog) {
 
 func (s *shardLog) nextOffset() record.Offset {
 	if n := len(s.recs); n > 0 {
-		return s.recs[n-1].next
+		return s.recs[n-1].Next
 	}
 	return s.file.Next
 }

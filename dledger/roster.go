@@ -93,7 +93,7 @@ func (p *Partition) refreshRoster() {
 	p.roster.Store(r)
 	p.voters.Store(&voters)
 	p.learners.Store(&learners)
-	p.progress.follow(r, p.shard.key.replica)
+	p.progress.follow(r, p.shard.key.Replica)
 	p.noteStrict()
 	if p.isLeader.Load() {
 		p.refreshISR() // who has left is in sync no more

@@ -13,7 +13,10 @@ import (
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/journal"
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/internal/vfs"
+	"github.com/stelemq/stele/internal/vfs/vfstest"
 )
 
 // The tests of this file hold one rule each of what is saved, replayed and recovered: each fails when that rule alone is
@@ -60,26 +63,27 @@ const soleDir = rigDir + "/s-0"
 // Nobody who meets a failure returns before the process has been told to end: dragonboat would acknowledge what is not there.
 func TestFail_NobodyReturnsWhileTheProcessEnds(t *testing.T) {
 	errDisk := errors.New("disk")
-	for name, second := range map[string]func(j *journal) error{
-		"a second failure": func(j *journal) error { return j.fail(errors.New("another")) },
-		"a save":           func(j *journal) error { return (&logDB{journal: j}).SaveRaftState(nil, 1) },
+	for name, second := range map[string]func(j *journal.Journal) error{
+		"a second failure": func(j *journal.Journal) error { return j.Fail(errors.New("another")) },
+		"a save":           func(j *journal.Journal) error { return (&logDB{journal: j}).SaveRaftState(nil, 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				mem := vfs.NewMem()
-				if err := makeDirs(mem, testJournalDir); err != nil {
+				const journalDir = rigDir + "/journal"
+				if err := vfs.MakeDirs(mem, journalDir); err != nil {
 					t.Fatal(err)
 				}
 				release := make(chan struct{})
-				replay, err := replayJournal(mem, testJournalDir)
+				replay, err := journal.Replay(mem, journalDir)
 				if err != nil {
 					t.Fatal(err)
 				}
-				j, err := openJournal(journalOptions{fs: mem, dir: testJournalDir, size: 8 << 10, fatal: func(error) { <-release }}, replay)
+				j, err := journal.Open(journal.Options{FS: mem, Dir: journalDir, Size: 8 << 10, Fatal: func(error) { <-release }}, replay)
 				if err != nil {
 					t.Fatal(err)
 				}
-				go j.fail(errDisk) //nolint:errcheck // the same error
+				go j.Fail(errDisk) //nolint:errcheck // the same error
 				synctest.Wait()
 				var returned atomic.Bool
 				go func() {
@@ -155,14 +159,14 @@ func TestRecover_UnreadableReplicaStaysSuspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flip(t, f, 20)
+	vfstest.Flip(t, f, 20)
 	if r, err = openRig(lost, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.close(); err != nil {
 		t.Fatal(err)
 	}
-	flip(t, f, 20)
+	vfstest.Flip(t, f, 20)
 	if r, err = openRig(lost, withPeers()); err == nil {
 		last := r.h.db.shards[2].last
 		_ = r.close()
@@ -181,7 +185,7 @@ func TestRecover_DamagedJournalMakesUnknownReplicasSuspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flip(t, f, journalHeaderSize+8) // the first frame: nothing is known of the shard
+	vfstest.Flip(t, f, journal.HeaderSize+8) // the first frame: nothing is known of the shard
 	if r, err = openRig(lost, withPeers()); err == nil {
 		last := r.h.db.shards[2].last
 		_ = r.close()
@@ -200,7 +204,7 @@ func TestSalvage_KeepsWhatTheJournalCarries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flip(t, f, 20)
+	vfstest.Flip(t, f, 20)
 	if r, err = openRig(lost, soleSpecs()[:1]); err != nil {
 		t.Fatal(err)
 	}
@@ -214,50 +218,16 @@ func TestSalvage_KeepsWhatTheJournalCarries(t *testing.T) {
 	}
 }
 
-// A truncation that the files do not follow yet is known after a power loss however many files have been recycled since.
-func TestJournal_TruncationInProgressSurvivesRecycling(t *testing.T) {
-	mem := vfs.NewMem()
-	r, _ := oneShard(t, mem, 100, 100, 100, 100)
-	j, s := r.h.journal, r.h.db.shards[2]
-	if err := j.checkpoint(); err != nil {
-		t.Fatal(err)
-	}
-	// As removeSuffix begins.
-	if err := j.commit(&saveRequest{durable: true, ready: make(chan struct{}, 1), saves: []*shardSave{{
-		shard: s, durable: true, record: shardRecord{key: s.key, truncate: 3},
-	}}}); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 * journalSlots {
-		j.wmu.Lock()
-		err := j.rotate(spareSlots)
-		j.wmu.Unlock()
-		if err := errors.Join(err, j.checkpoint()); err != nil {
-			t.Fatal(err)
-		}
-		replay, err := replayJournal(crash(mem), filepath.Join(rigDir, "journal"))
-		if err != nil || replay.damage != nil {
-			t.Fatal(err, replay.damage)
-		}
-		if p := replay.shards[s.key]; p == nil || p.truncate != 3 || p.checkpoint > 2 {
-			t.Fatalf("replayed %+v", p)
-		}
-	}
-	if err := r.close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // The records of .raft that a truncation in progress removes are not looked at: some of their files may be gone already.
 func TestRecover_TruncationInProgressNeedsNoRemovedRecords(t *testing.T) {
 	mem := vfs.NewMem()
 	r, _ := oneShard(t, mem, 3000, 3000, 3000, 3000, 3000, 3000)
 	j, s := r.h.journal, r.h.db.shards[2]
-	if err := j.checkpoint(); err != nil {
+	if err := j.Checkpoint(); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.commit(&saveRequest{durable: true, ready: make(chan struct{}, 1), saves: []*shardSave{{
-		shard: s, durable: true, record: shardRecord{key: s.key, truncate: 4},
+	if err := j.Commit(&journal.Request{Durable: true, Saves: []*journal.Save{{
+		Shard: s, Durable: true, Record: journal.Record{Key: s.key, Truncate: 4},
 	}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +236,7 @@ func TestRecover_TruncationInProgressNeedsNoRemovedRecords(t *testing.T) {
 		t.Fatalf("%d segments", len(segs))
 	}
 	lost := dead(t, mem, r)
-	if err := lost.Remove(filepath.Join(soleDir, raftFileName(segs[3].Base))); err != nil {
+	if err := lost.Remove(filepath.Join(soleDir, raftfile.Name(segs[3].Base))); err != nil {
 		t.Fatal(err)
 	}
 	// What was committed is not what a truncation removes; the rig commits everything at once.
@@ -277,125 +247,6 @@ func TestRecover_TruncationInProgressNeedsNoRemovedRecords(t *testing.T) {
 	defer again.close() //nolint:errcheck // nothing is promised here
 	if last := again.h.db.shards[2].last; last != 3 {
 		t.Fatalf("the log ends with %d", last)
-	}
-}
-
-// The checkpointer may take a slot that writers leave to it.
-func TestJournal_TheCheckpointerDoesNotWaitForItself(t *testing.T) {
-	mem := vfs.NewMem()
-	r, _ := oneShard(t, mem, 100)
-	j := r.h.journal
-	j.ckpt.Lock() // none runs by itself
-	j.wmu.Lock()
-	for len(j.free) > spareSlots {
-		if err := j.rotate(spareSlots); err != nil {
-			t.Fatal(err)
-		}
-	}
-	j.cur.pos = j.size - frameHeaderSize // full
-	j.wmu.Unlock()
-	j.ckpt.Unlock()
-	done := make(chan error, 1)
-	go func() { done <- j.checkpoint() }()
-	select {
-	case err := <-done:
-		if err != nil {
-			t.Fatal(err)
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("the checkpointer waits for itself")
-	}
-	if err := r.close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Replay: a record with a checkpoint and a truncation says both; entries behind a gap do not follow those before it.
-func TestReplay_Folds(t *testing.T) {
-	o := &journalReplay{shards: map[shardKey]*pendingShard{}}
-	key := shardKey{2, 1}
-	o.add(&shardRecord{key: key, checkpoint: 5, truncate: 8})
-	if p := o.shards[key]; p.truncate != 8 || p.checkpoint != 5 {
-		t.Errorf("checkpoint with a truncation: %+v", p)
-	}
-	o = &journalReplay{shards: map[shardKey]*pendingShard{}}
-	o.add(&shardRecord{key: key, entries: []entryRecord{sampleRecord(1), sampleRecord(2)}})
-	o.add(&shardRecord{key: key, entries: []entryRecord{sampleRecord(7)}})
-	if p := o.shards[key]; len(p.entries) != 1 || p.entries[0].index != 7 {
-		t.Errorf("behind a gap: %+v", p.entries)
-	}
-}
-
-// Replay: whether a frame that does not check was durable is told by what follows it.
-func TestReplay_TornOrDamaged(t *testing.T) {
-	file := func(seq uint64, durable ...int64) *replayFile {
-		f := &replayFile{seq: seq, bytes: make([]byte, journalHeaderSize)}
-		for _, d := range durable {
-			b := finishFrame(append(beginFrame(nil), 1, 2, 3, 4, 5, 6, 7, 8), frameRecords, seq, int64(len(f.bytes)), d)
-			f.bytes = append(f.bytes, b...)
-		}
-		f.bytes = append(f.bytes, make([]byte, 256)...)
-		return f
-	}
-	const second = journalHeaderSize + frameHeaderSize + 8 // where the second frame stands
-	spoilt := func(f *replayFile) *replayFile { f.bytes[journalHeaderSize] ^= 1; return f }
-	for name, row := range map[string]struct {
-		f     *replayFile
-		later []replayFile
-		want  bool
-	}{
-		"nothing follows":                         {spoilt(file(1, 0)), nil, true},
-		"the next says nothing of it":             {spoilt(file(1, 0, journalHeaderSize)), nil, true},
-		"the next says that it was durable":       {spoilt(file(1, 0, second)), nil, false},
-		"a later file has been begun":             {spoilt(file(1, 0)), []replayFile{*file(2)}, true},
-		"a later file has frames, so it is whole": {spoilt(file(1, 0)), []replayFile{*file(2, 0)}, false},
-	} {
-		if got := torn(row.f, journalHeaderSize, row.later); got != row.want {
-			t.Errorf("%s: torn is %v", name, got)
-		}
-	}
-}
-
-// Replay: a live file that is missing is damage.
-func TestReplay_MissingFile(t *testing.T) {
-	mem := vfs.NewMem()
-	j, _, err := startJournal(mem, 8<<10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := testShard(2)
-	j.ckpt.Lock() // nothing is recycled
-	var names []string
-	for i := Index(1); i <= 3; i++ {
-		if err := saveTo(j, s, hardState{Term: 3}, sampleRecord(i)); err != nil {
-			t.Fatal(err)
-		}
-		names = append(names, filepath.Join(testJournalDir, filepath.Base(j.cur.file.Name())))
-		if i < 3 {
-			j.wmu.Lock()
-			err := j.rotate(spareSlots - 1)
-			j.wmu.Unlock()
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	killed := mem.CrashClone(vfs.Crash{KeepPercent: 100})
-	j.ckpt.Unlock()
-	if err := j.close(); err != nil {
-		t.Fatal(err)
-	}
-	if got := replayed(t, killed); got.damage != nil {
-		t.Fatal(got.damage)
-	}
-	for _, n := range names[:2] {
-		m := killed.CrashClone(vfs.Crash{KeepPercent: 100})
-		if err := m.Remove(n); err != nil {
-			t.Fatal(err)
-		}
-		if got := replayed(t, m); got.damage == nil || !got.shards[s.key].suspect {
-			t.Errorf("%s is missing: %v", n, got.damage)
-		}
 	}
 }
 
@@ -411,11 +262,11 @@ func TestSave_HardState(t *testing.T) {
 	}
 	save(pb.State{Term: l.term + 1, Commit: l.index})
 	save(pb.State{Term: l.term + 1, Vote: 3, Commit: l.index + 7})
-	replay, err := replayJournal(crash(mem), filepath.Join(rigDir, "journal"))
+	replay, err := journal.Replay(crash(mem), filepath.Join(rigDir, "journal"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h := replay.shards[shardKey{2, 1}].hard; h != (hardState{Term(l.term + 1), 3, Index(l.index)}) {
+	if h := replay.Shards[journal.Key{Shard: 2, Replica: 1}].Hard; h != (journal.HardState{Term: Term(l.term + 1), Vote: 3, Commit: Index(l.index)}) {
 		t.Errorf("saved %+v", h)
 	}
 	if err := r.close(); err != nil {
@@ -468,35 +319,35 @@ func TestPartition_CommandIsAnsweredWhenCommitted(t *testing.T) {
 
 // What contradicts itself is damage: no replica is made of it.
 func TestRecover_Contradictions(t *testing.T) {
-	good := func() *pendingShard {
-		return &pendingShard{key: shardKey{2, 1}, hard: hardState{Term: 1, Vote: 1, Commit: 4}, hasHard: true}
+	good := func() *journal.Pending {
+		return &journal.Pending{Key: journal.Key{Shard: 2, Replica: 1}, Hard: journal.HardState{Term: 1, Vote: 1, Commit: 4}, HasHard: true}
 	}
 	for name, c := range map[string]struct {
-		pending func() *pendingShard
-		spoil   func(s *shardLog, recs []entryRecord) error
+		pending func() *journal.Pending
+		spoil   func(s *shardLog, recs []raftfile.Entry) error
 	}{
-		"a term before that of the log": {func() *pendingShard {
+		"a term before that of the log": {func() *journal.Pending {
 			p := good()
-			p.hard.Term = 0
+			p.Hard.Term = 0
 			return p
 		}, nil},
-		"no hard state": {func() *pendingShard { return nil }, nil},
-		"a gap between .raft and the journal": {func() *pendingShard {
+		"no hard state": {func() *journal.Pending { return nil }, nil},
+		"a gap between .raft and the journal": {func() *journal.Pending {
 			p := good()
-			p.entries = []entryRecord{sampleRecord(7)}
+			p.Entries = []raftfile.Entry{{Index: 7, Term: 3, Kind: raftfile.KindNoop}}
 			return p
 		}, nil},
-		"a gap in .raft": {good, func(s *shardLog, recs []entryRecord) error {
-			return s.writer.replace(0, append(append([]entryRecord{}, recs[:2]...), recs[3:]...))
+		"a gap in .raft": {good, func(s *shardLog, recs []raftfile.Entry) error {
+			return s.writer.Replace(0, append(append([]raftfile.Entry{}, recs[:2]...), recs[3:]...))
 		}},
-		"the beginning of .raft is missing": {good, func(s *shardLog, recs []entryRecord) error {
-			return s.writer.replace(0, recs[1:])
+		"the beginning of .raft is missing": {good, func(s *shardLog, recs []raftfile.Entry) error {
+			return s.writer.Replace(0, recs[1:])
 		}},
-		"synced bytes that do not check": {func() *pendingShard {
+		"synced bytes that do not check": {func() *journal.Pending {
 			p := good()
-			p.checkpoint = 4
+			p.Checkpoint = 4
 			return p
-		}, func(s *shardLog, _ []entryRecord) error {
+		}, func(s *shardLog, _ []raftfile.Entry) error {
 			f, err := s.fs.Open(filepath.Join(s.dir, "00000000000000000000.log"))
 			if err != nil {
 				return err
@@ -509,13 +360,13 @@ func TestRecover_Contradictions(t *testing.T) {
 			mem := vfs.NewMem()
 			r, _ := oneShard(t, mem, 200, 200, 200)
 			s := r.h.db.shards[2]
-			recs := append([]entryRecord{}, s.recs...)
+			recs := append([]raftfile.Entry{}, s.recs...)
 			o := r.h.shardOptions(nil)
 			if err := r.close(); err != nil {
 				t.Fatal(err)
 			}
 			pending := c.pending
-			if again, err := recoverShard(o, soleDir, func(shardKey) *pendingShard { return good() }); err != nil {
+			if again, err := recoverShard(o, soleDir, func(journal.Key) *journal.Pending { return good() }); err != nil {
 				t.Fatalf("before: %v", err)
 			} else if err := again.close(); err != nil {
 				t.Fatal(err)
@@ -525,7 +376,7 @@ func TestRecover_Contradictions(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			again, err := recoverShard(o, soleDir, func(shardKey) *pendingShard { return pending() })
+			again, err := recoverShard(o, soleDir, func(journal.Key) *journal.Pending { return pending() })
 			if err == nil {
 				_ = again.close()
 				t.Fatal("recovered")

@@ -11,6 +11,9 @@ import (
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/journal"
+	"github.com/stelemq/stele/dledger/raftfile"
+	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -29,7 +32,7 @@ const metadataFileName = "partition.metadata"
 func (h *Host) salvage(spec PartitionSpec, dir string, cause error) (*shardLog, error) {
 	h.logger.Error("replica is damaged; its readable prefix is served", "dir", dir, "error", cause)
 	h.metrics.corrupt.Inc()
-	found, err := h.remains(dir, shardKey{spec.Shard, spec.Replica})
+	found, err := h.remains(dir, journal.Key{Shard: spec.Shard, Replica: spec.Replica})
 	if err != nil {
 		return nil, err
 	}
@@ -42,22 +45,22 @@ func (h *Host) salvage(spec PartitionSpec, dir string, cause error) (*shardLog, 
 // beginAnew makes a Raft log of one voter whose log so far is the readable prefix of a directory's segments. What is there
 // of .raft files is set aside under a suffix.
 func (h *Host) beginAnew(spec PartitionSpec, dir string, found raftRemains, suffix string) (*shardLog, error) {
-	key := shardKey{spec.Shard, spec.Replica}
+	key := journal.Key{Shard: spec.Shard, Replica: spec.Replica}
 	o := h.shardOptions(&spec)
 	end, epoch, logStart, err := h.readablePrefix(o, dir, found)
 	if err != nil {
 		return nil, fmt.Errorf("salvage %s: %w", dir, err)
 	}
-	hard := hardState{Vote: spec.Replica, Commit: found.index + 2, Term: found.term} // never an index that was in use
-	hard.Term = max(hard.Term, Term(epoch&(1<<generationShift-1))) + 1               //nolint:gosec // epochs are not negative
+	hard := journal.HardState{Vote: spec.Replica, Commit: found.index + 2, Term: found.term} // never an index that was in use
+	hard.Term = max(hard.Term, Term(epoch&(1<<generationShift-1))) + 1                       //nolint:gosec // epochs are not negative
 	if err := h.writeSalvaged(spec, dir, hard, end, logStart); err != nil {
 		return nil, err
 	}
 	if err := h.setAsideWhere(dir, suffix, func(n string) bool { return strings.HasSuffix(n, ".raft") }); err != nil {
 		return nil, err
 	}
-	pending := &pendingShard{key: key, hard: hard, hasHard: true, sync: syncPoint{end.Segment, end.Pos}}
-	s, err := recoverShard(o, dir, func(shardKey) *pendingShard { return pending })
+	pending := &journal.Pending{Key: key, Hard: hard, HasHard: true, Sync: journal.SyncPoint{Segment: end.Segment, Pos: end.Pos}}
+	s, err := recoverShard(o, dir, func(journal.Key) *journal.Pending { return pending })
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +72,11 @@ type raftRemains struct {
 	term     Term  // the highest seen
 	index    Index // the highest seen
 	logStart record.Offset
-	runs     []inlineRun
+	runs     []journal.Run
 }
 
 // remains collects it from replica.json, .raft and the journal, as far as each can be read.
-func (h *Host) remains(dir string, key shardKey) (raftRemains, error) {
+func (h *Host) remains(dir string, key journal.Key) (raftRemains, error) {
 	out := raftRemains{logStart: record.NoOffset}
 	if f, err := readReplicaFile(h.opts.FS, dir); err == nil {
 		out.term, out.index, out.logStart = f.Term, f.Index, f.LogStart
@@ -87,32 +90,32 @@ func (h *Host) remains(dir string, key shardKey) (raftRemains, error) {
 		if !strings.HasSuffix(n, ".raft") || err != nil {
 			continue
 		}
-		recs, _, err := readRaftFile(h.opts.FS, dir, record.Offset(base))
+		recs, _, err := raftfile.Read(h.opts.FS, dir, record.Offset(base))
 		if err != nil {
 			return out, err
 		}
 		out.add(recs)
 	}
 	if p := h.pendingOf(key); p != nil {
-		out.term, out.index = max(out.term, p.hard.Term), max(out.index, p.hard.Commit)
-		if !p.suspect {
-			out.index = max(out.index, p.checkpoint)
+		out.term, out.index = max(out.term, p.Hard.Term), max(out.index, p.Hard.Commit)
+		if !p.Suspect {
+			out.index = max(out.index, p.Checkpoint)
 		}
-		out.add(p.entries)
-		out.runs = p.runs
+		out.add(p.Entries)
+		out.runs = p.Runs
 	}
 	return out, nil
 }
 
-func (m *raftRemains) add(recs []entryRecord) {
+func (m *raftRemains) add(recs []raftfile.Entry) {
 	for i := range recs {
 		r := &recs[i]
-		m.term, m.index = max(m.term, r.term), max(m.index, r.index)
-		if r.kind != kindCommand {
+		m.term, m.index = max(m.term, r.Term), max(m.index, r.Index)
+		if r.Kind != raftfile.KindCommand {
 			continue
 		}
-		if t, arg, err := decodeCommand(r.payload); err == nil && t == commandLogStart {
-			m.logStart = max(m.logStart, min(record.Offset(arg), r.next))
+		if t, arg, err := decodeCommand(r.Payload); err == nil && t == commandLogStart {
+			m.logStart = max(m.logStart, min(record.Offset(arg), r.Next))
 		}
 	}
 }
@@ -190,7 +193,7 @@ func (h *Host) cutAtDamage(o shardOptions, dir string, found raftRemains) (commi
 	}
 	for _, run := range found.runs {
 		// A run behind a hole is of no use.
-		if err := files.WriteAt(run.segment, run.pos, run.bytes); err != nil && !errors.Is(err, commitlog.ErrCorrupt) {
+		if err := files.WriteAt(run.Segment, run.Pos, run.Bytes); err != nil && !errors.Is(err, commitlog.ErrCorrupt) {
 			return commitlog.End{}, nil, errors.Join(err, files.Close())
 		}
 	}
@@ -214,7 +217,7 @@ func (h *Host) cutAtDamage(o shardOptions, dir string, found raftRemains) (commi
 }
 
 func (h *Host) copyAside(dir, name string) error {
-	b, err := readFile(h.opts.FS, filepath.Join(dir, name))
+	b, err := vfs.ReadFile(h.opts.FS, filepath.Join(dir, name))
 	if err != nil {
 		return err
 	}
@@ -222,11 +225,11 @@ func (h *Host) copyAside(dir, name string) error {
 	if err != nil {
 		return fmt.Errorf("list %s: %w", dir, err)
 	}
-	return writeFileAtomic(h.opts.FS, dir, asideName(names, name, asideSuffix), b)
+	return vfs.WriteFileAtomic(h.opts.FS, dir, asideName(names, name, asideSuffix), b)
 }
 
 // writeSalvaged writes the replica.json of a Raft log that begins behind hard.Commit.
-func (h *Host) writeSalvaged(spec PartitionSpec, dir string, hard hardState, end commitlog.End, logStart record.Offset) error {
+func (h *Host) writeSalvaged(spec PartitionSpec, dir string, hard journal.HardState, end commitlog.End, logStart record.Offset) error {
 	members := map[uint64]string{}
 	for r, n := range spec.Members {
 		members[uint64(r)] = nodeTarget(n)
@@ -248,8 +251,8 @@ func (h *Host) writeSalvaged(spec PartitionSpec, dir string, hard hardState, end
 }
 
 // saveHard puts a hard state into the journal.
-func (h *Host) saveHard(s *shardLog, hard hardState) error {
-	return h.journal.commit(&saveRequest{durable: true, ready: make(chan struct{}, 1), saves: []*shardSave{{
-		shard: s, durable: true, record: shardRecord{key: s.key, hard: &hard, checkpoint: hard.Commit, sync: s.syncedTo()},
+func (h *Host) saveHard(s *shardLog, hard journal.HardState) error {
+	return h.journal.Commit(&journal.Request{Durable: true, Saves: []*journal.Save{{
+		Shard: s, Durable: true, Record: journal.Record{Key: s.key, Hard: &hard, Checkpoint: hard.Commit, Sync: s.SyncedTo()},
 	}}})
 }

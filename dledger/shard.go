@@ -10,6 +10,8 @@ import (
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/journal"
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -29,11 +31,11 @@ func LeaderEpochOf(generation int32, t Term) record.LeaderEpoch {
 // shardObserver hears what happens to a shard's log, on the step worker, in log order.
 type shardObserver interface {
 	// appended: the records stand in the log (page cache); accepted data and voids alike.
-	appended(recs []entryRecord)
+	appended(recs []raftfile.Entry)
 	// saved: everything up to index is as durable as the topic asks.
 	saved(index Index)
 	// committed: recs, contiguous, have been committed and, here, saved.
-	committed(recs []entryRecord)
+	committed(recs []raftfile.Entry)
 	// damaged: stored bytes cannot be read, or do not check; it reports whether the replica is out of the partition now.
 	damaged(err error) bool
 	// leader: who leads in a term; replica 0 = nobody.
@@ -43,7 +45,7 @@ type shardObserver interface {
 // shardLog is the Raft log of one partition replica: segment files for the bytes, entry records for the rest.
 // Its step worker is the only writer.
 type shardLog struct {
-	key        shardKey
+	key        journal.Key
 	generation int32
 	dir        string
 	fs         vfs.FS
@@ -52,16 +54,16 @@ type shardLog struct {
 	bad        atomic.Bool // found damaged: nothing more is saved or said
 	// startReason is why the log start was last moved.
 	startReason atomic.Pointer[string]
-	durability
+	journal.Durability
 	worker atomic.Uint64 // the step worker that saves it; 0 = none has yet
 
 	mu sync.RWMutex
 	// mu guards:
-	recs     []entryRecord // contiguous, the newest; recs[0] follows what only .raft has
-	first    Index         // the first index that Raft can reach; snapshot.Index+1 or 1
+	recs     []raftfile.Entry // contiguous, the newest; recs[0] follows what only .raft has
+	first    Index            // the first index that Raft can reach; snapshot.Index+1 or 1
 	last     Index
 	lastTerm Term
-	hard     hardState
+	hard     journal.HardState
 	hasHard  bool
 	fence    fence
 	snapshot pb.Snapshot
@@ -81,11 +83,15 @@ type shardLog struct {
 	ckptMu    sync.Mutex // held by a checkpoint and by a truncation
 	file      replicaFile
 	candidate replicaFile // what replica.json will say after the next roll
-	writer    *raftWriter
+	writer    *raftfile.Writer
 	loaded    loadedRecords
 }
 
-func (s *shardLog) setJournaled(i Index) {
+// Key names the replica to the journal.
+func (s *shardLog) Key() journal.Key { return s.key }
+
+// SetJournaled notes up to which entry the journal has the records.
+func (s *shardLog) SetJournaled(i Index) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.journaled = max(s.journaled, i)
@@ -98,25 +104,25 @@ func (s *shardLog) isDurable() bool {
 }
 
 // logEnd is the end of the stored bytes as a sync point. Only the shard's worker may rely on it not moving.
-func (s *shardLog) logEnd() syncPoint {
+func (s *shardLog) logEnd() journal.SyncPoint {
 	e := s.log.End()
-	return syncPoint{segment: e.Segment, pos: e.Pos}
+	return journal.SyncPoint{Segment: e.Segment, Pos: e.Pos}
 }
 
 // appendEntries appends what Raft wants saved, after any conflicting suffix has been removed. It returns the
 // new records, and in run the stored bytes if they are few enough to ride in the journal.
-func (s *shardLog) appendEntries(ents []pb.Entry) (recs []entryRecord, run inlineRun, err error) {
+func (s *shardLog) appendEntries(ents []pb.Entry) (recs []raftfile.Entry, run journal.Run, err error) {
 	if want := uint64(s.last) + 1; ents[0].Index != want {
-		return nil, run, fmt.Errorf("shard %d: entry %d does not follow %d", s.key.shard, ents[0].Index, s.last)
+		return nil, run, fmt.Errorf("shard %d: entry %d does not follow %d", s.key.Shard, ents[0].Index, s.last)
 	}
-	recs = make([]entryRecord, len(ents))
+	recs = make([]raftfile.Entry, len(ents))
 	stored := make([]commitlog.Entry, 0, len(ents))
 	fence := s.fence
 	for i := range ents {
 		fence = s.judge(&ents[i], &recs[i], fence)
-		if recs[i].kind == kindData {
+		if recs[i].Kind == raftfile.KindData {
 			stored = append(stored, commitlog.Entry{
-				Batches: ents[i].Cmd[1:], Epoch: LeaderEpochOf(s.generation, recs[i].term),
+				Batches: ents[i].Cmd[1:], Epoch: LeaderEpochOf(s.generation, recs[i].Term),
 			})
 		}
 	}
@@ -135,35 +141,35 @@ func (s *shardLog) appendEntries(ents []pb.Entry) (recs []entryRecord, run inlin
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range recs {
-		if recs[i].kind == kindNoop {
+		if recs[i].Kind == raftfile.KindNoop {
 			s.stubUntil = 0 // whoever leads has applied what it had; from here on it sends entries to followers
 		}
 	}
 	s.recs = append(s.recs, recs...)
-	s.last, s.lastTerm, s.fence = recs[len(recs)-1].index, recs[len(recs)-1].term, fence
+	s.last, s.lastTerm, s.fence = recs[len(recs)-1].Index, recs[len(recs)-1].Term, fence
 	return recs, run, nil
 }
 
 // judge fills a record from a Raft entry and decides what kind it is.
-func (s *shardLog) judge(e *pb.Entry, r *entryRecord, f fence) fence {
-	*r = entryRecord{
-		index: Index(e.Index), term: Term(e.Term), key: e.Key, client: e.ClientID, series: e.SeriesID,
+func (s *shardLog) judge(e *pb.Entry, r *raftfile.Entry, f fence) fence {
+	*r = raftfile.Entry{
+		Index: Index(e.Index), Term: Term(e.Term), Key: e.Key, Client: e.ClientID, Series: e.SeriesID,
 	}
 	switch {
 	case e.Type == pb.ConfigChangeEntry:
-		r.kind, r.payload = kindConfig, append([]byte(nil), e.Cmd...)
+		r.Kind, r.Payload = raftfile.KindConfig, append([]byte(nil), e.Cmd...)
 	case len(e.Cmd) == 0:
-		r.kind = kindNoop
+		r.Kind = raftfile.KindNoop
 	default:
-		ok, next := f.accepts(r.term, e.ClientID)
+		ok, next := f.accepts(r.Term, e.ClientID)
 		switch {
 		case !ok || len(e.Cmd) < 2:
-			r.kind = kindVoid
+			r.Kind = raftfile.KindVoid
 		case e.ClientID&commandBit != 0:
-			r.kind, r.payload = kindCommand, append([]byte(nil), e.Cmd[1:]...)
+			r.Kind, r.Payload = raftfile.KindCommand, append([]byte(nil), e.Cmd[1:]...)
 			f = next
 		default:
-			r.kind = kindData
+			r.Kind = raftfile.KindData
 			f = next
 		}
 	}
@@ -171,29 +177,29 @@ func (s *shardLog) judge(e *pb.Entry, r *entryRecord, f fence) fence {
 }
 
 // place gives each record its offsets and its place in the segments.
-func (s *shardLog) place(recs []entryRecord, stored []commitlog.Entry, end commitlog.End) {
+func (s *shardLog) place(recs []raftfile.Entry, stored []commitlog.Entry, end commitlog.End) {
 	n := 0
 	for i := range recs {
 		r := &recs[i]
-		if r.kind != kindData {
-			r.segment, r.base, r.next, r.pos = end.Segment, end.Next, end.Next, uint32(end.Pos) //nolint:gosec // segments are below 2 GiB
+		if r.Kind != raftfile.KindData {
+			r.Segment, r.Base, r.Next, r.Pos = end.Segment, end.Next, end.Next, uint32(end.Pos) //nolint:gosec // segments are below 2 GiB
 			continue
 		}
 		e := &stored[n]
 		n++
-		r.segment, r.base, r.next = e.Segment, e.Base, e.Next
-		r.pos, r.length, r.crc = uint32(e.Pos), uint32(e.Length), e.CRC //nolint:gosec // segments are below 2 GiB
+		r.Segment, r.Base, r.Next = e.Segment, e.Base, e.Next
+		r.Pos, r.Length, r.CRC = uint32(e.Pos), uint32(e.Length), e.CRC //nolint:gosec // segments are below 2 GiB
 		end = commitlog.End{Segment: e.Segment, Pos: e.Pos + e.Length, Next: e.Next}
 	}
 }
 
 // assignEpochs tells the log where a new leader's epoch begins, even if it never writes a record.
-func (s *shardLog) assignEpochs(recs []entryRecord) error {
+func (s *shardLog) assignEpochs(recs []raftfile.Entry) error {
 	for i := range recs {
-		if recs[i].kind != kindNoop {
+		if recs[i].Kind != raftfile.KindNoop {
 			continue
 		}
-		if err := s.log.AssignEpoch(LeaderEpochOf(s.generation, recs[i].term), recs[i].next); err != nil {
+		if err := s.log.AssignEpoch(LeaderEpochOf(s.generation, recs[i].Term), recs[i].Next); err != nil {
 			return fmt.Errorf("assign epoch in %s: %w", s.dir, err)
 		}
 	}
@@ -201,20 +207,20 @@ func (s *shardLog) assignEpochs(recs []entryRecord) error {
 }
 
 // inlineCandidate copies the stored bytes of a small step that lies in one segment.
-func (s *shardLog) inlineCandidate(stored []commitlog.Entry) inlineRun {
+func (s *shardLog) inlineCandidate(stored []commitlog.Entry) journal.Run {
 	if len(stored) == 0 {
-		return inlineRun{}
+		return journal.Run{}
 	}
 	first, last := &stored[0], &stored[len(stored)-1]
 	n := last.Pos + last.Length - first.Pos
-	if first.Segment != last.Segment || n > inlineShardMax || !s.isDurable() {
-		return inlineRun{}
+	if first.Segment != last.Segment || n > journal.InlineMax || !s.isDurable() {
+		return journal.Run{}
 	}
 	b := make([]byte, 0, n)
 	for i := range stored {
 		b = s.log.AppendStored(b, &stored[i])
 	}
-	return inlineRun{segment: first.Segment, pos: first.Pos, bytes: b}
+	return journal.Run{Segment: first.Segment, Pos: first.Pos, Bytes: b}
 }
 
 // markSaved notes that everything appended is durable as the topic asks, and advances the commit index.
@@ -257,11 +263,11 @@ func (s *shardLog) commitTo(index Index) error {
 }
 
 // applyLocked folds a committed entry into the replica's own state.
-func (s *shardLog) applyLocked(r *entryRecord) error {
+func (s *shardLog) applyLocked(r *raftfile.Entry) error {
 	if err := s.state.apply(r); err != nil {
 		return err
 	}
-	if r.kind == kindCommand {
+	if r.Kind == raftfile.KindCommand {
 		return s.executeLocked(r)
 	}
 	return nil
@@ -269,13 +275,13 @@ func (s *shardLog) applyLocked(r *entryRecord) error {
 
 // rangeLocked returns the records [from, to] as a slice that stays valid: records are never modified, only
 // the slice is cut and extended.
-func (s *shardLog) rangeLocked(from, to Index) ([]entryRecord, error) {
-	if len(s.recs) > 0 && from >= s.recs[0].index && to <= s.last {
-		lo := from - s.recs[0].index
-		hi := to - s.recs[0].index + 1
+func (s *shardLog) rangeLocked(from, to Index) ([]raftfile.Entry, error) {
+	if len(s.recs) > 0 && from >= s.recs[0].Index && to <= s.last {
+		lo := from - s.recs[0].Index
+		hi := to - s.recs[0].Index + 1
 		return s.recs[lo:hi:hi], nil
 	}
-	out := make([]entryRecord, 0, to-from+1)
+	out := make([]raftfile.Entry, 0, to-from+1)
 	for i := from; i <= to; i++ {
 		r, err := s.recordLocked(i)
 		if err != nil {
@@ -286,8 +292,8 @@ func (s *shardLog) rangeLocked(from, to Index) ([]entryRecord, error) {
 	return out, nil
 }
 
-// syncData syncs the shard's segments.
-func (s *shardLog) syncData(observe func(time.Duration)) error {
+// SyncData syncs the shard's segments.
+func (s *shardLog) SyncData(observe func(time.Duration)) error {
 	end, start := s.logEnd(), time.Now()
 	if err := s.log.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", s.dir, err)
@@ -295,6 +301,6 @@ func (s *shardLog) syncData(observe func(time.Duration)) error {
 	if observe != nil {
 		observe(time.Since(start))
 	}
-	s.markSynced(end)
+	s.MarkSynced(end)
 	return nil
 }

@@ -4,33 +4,36 @@ import (
 	"fmt"
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
+
+	"github.com/stelemq/stele/dledger/journal"
+	"github.com/stelemq/stele/dledger/raftfile"
 )
 
-// checkpoint makes what the journal says of the shard's entries stand in its own files, synced.
-func (s *shardLog) checkpoint() (checkpointResult, error) {
+// Checkpoint makes what the journal says of the shard's entries stand in its own files, synced.
+func (s *shardLog) Checkpoint() (journal.Checkpointed, error) {
 	s.ckptMu.Lock()
 	defer s.ckptMu.Unlock()
 	s.mu.Lock()
 	if s.gone {
 		s.mu.Unlock()
-		return checkpointResult{gone: true}, nil
+		return journal.Checkpointed{Gone: true}, nil
 	}
 	upTo := s.journaled
-	var recs []entryRecord
+	var recs []raftfile.Entry
 	var err error
 	if upTo > s.checkpointed {
 		recs, err = s.rangeLocked(s.checkpointed+1, upTo)
-		recs = append([]entryRecord(nil), recs...)
+		recs = append([]raftfile.Entry(nil), recs...)
 	}
 	s.mu.Unlock()
 	if err != nil {
 		return s.checkpointFailed(err)
 	}
-	if err := s.syncData(nil); err != nil {
-		return checkpointResult{}, err
+	if err := s.SyncData(nil); err != nil {
+		return journal.Checkpointed{}, err
 	}
-	if err := s.writer.write(recs); err != nil {
-		return checkpointResult{}, fmt.Errorf("checkpoint %s: %w", s.dir, err)
+	if err := s.writer.Write(recs); err != nil {
+		return journal.Checkpointed{}, fmt.Errorf("checkpoint %s: %w", s.dir, err)
 	}
 	s.mu.Lock()
 	s.checkpointed = upTo
@@ -42,32 +45,32 @@ func (s *shardLog) checkpoint() (checkpointResult, error) {
 	}
 	if file != nil {
 		if err := writeReplicaFile(s.fs, s.dir, file); err != nil {
-			return checkpointResult{}, err
+			return journal.Checkpointed{}, err
 		}
 		s.mu.Lock()
 		s.file = *file
 		s.mu.Unlock()
 	}
-	return checkpointResult{index: upTo, sync: s.syncedTo()}, nil
+	return journal.Checkpointed{Index: upTo, Sync: s.SyncedTo()}, nil
 }
 
 // checkpointFailed: records could not be read. A damaged replica needs no checkpoint.
-func (s *shardLog) checkpointFailed(err error) (checkpointResult, error) {
+func (s *shardLog) checkpointFailed(err error) (journal.Checkpointed, error) {
 	if s.condemn(err) {
-		return checkpointResult{gone: true}, nil
+		return journal.Checkpointed{Gone: true}, nil
 	}
-	return checkpointResult{}, err
+	return journal.Checkpointed{}, err
 }
 
 // trimLocked drops records from memory that .raft has and that are not among the newest.
 func (s *shardLog) trimLocked() {
 	keep := min(s.checkpointed, s.committedTo)
-	if len(s.recs) < 2*recordsKept || keep < s.recs[0].index {
+	if len(s.recs) < 2*recordsKept || keep < s.recs[0].Index {
 		return
 	}
-	n := min(int64(keep-s.recs[0].index), int64(len(s.recs)-recordsKept)) //nolint:gosec // indexes are below 2^63
+	n := min(int64(keep-s.recs[0].Index), int64(len(s.recs)-recordsKept)) //nolint:gosec // indexes are below 2^63
 	if n > 0 {
-		s.recs = append([]entryRecord(nil), s.recs[n:]...)
+		s.recs = append([]raftfile.Entry(nil), s.recs[n:]...)
 	}
 }
 
@@ -115,8 +118,8 @@ func (s *shardLog) captureLocked(i Index) (*replicaFile, error) {
 		return nil, err
 	}
 	f := s.file
-	f.Index, f.Term, f.LogStart, f.Next = i, r.term, s.folded.logStart, r.next
-	f.Segment, f.Position = r.segment, int64(r.pos)+int64(r.length)
+	f.Index, f.Term, f.LogStart, f.Next = i, r.Term, s.folded.logStart, r.Next
+	f.Segment, f.Position = r.Segment, int64(r.Pos)+int64(r.Length)
 	if f.Fence, err = s.fenceAtLocked(i); err != nil {
 		return nil, err
 	}

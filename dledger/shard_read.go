@@ -9,13 +9,14 @@ import (
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/protocol/record"
 )
 
 // loadedRecords caches the .raft file that was read last.
 type loadedRecords struct {
 	segment record.Offset
-	recs    []entryRecord
+	recs    []raftfile.Entry
 }
 
 // firstIndex is the first entry that Raft can reach.
@@ -26,19 +27,19 @@ func (s *shardLog) firstIndex() Index {
 }
 
 // recordLocked returns the record of an index, from memory or from its .raft file.
-func (s *shardLog) recordLocked(i Index) (*entryRecord, error) {
+func (s *shardLog) recordLocked(i Index) (*raftfile.Entry, error) {
 	if i > s.last {
-		return nil, fmt.Errorf("shard %d: entry %d is behind the end %d", s.key.shard, i, s.last)
+		return nil, fmt.Errorf("shard %d: entry %d is behind the end %d", s.key.Shard, i, s.last)
 	}
-	if len(s.recs) > 0 && i >= s.recs[0].index {
-		return &s.recs[i-s.recs[0].index], nil
+	if len(s.recs) > 0 && i >= s.recs[0].Index {
+		return &s.recs[i-s.recs[0].Index], nil
 	}
 	if r := find(s.loaded.recs, i); r != nil {
 		return r, nil
 	}
 	segs := s.log.Segments()
 	for _, seg := range slices.Backward(segs) {
-		recs, _, err := readRaftFile(s.fs, s.dir, seg.Base)
+		recs, _, err := raftfile.Read(s.fs, s.dir, seg.Base)
 		if err != nil {
 			return nil, err
 		}
@@ -46,18 +47,18 @@ func (s *shardLog) recordLocked(i Index) (*entryRecord, error) {
 			s.loaded = loadedRecords{segment: seg.Base, recs: recs}
 			return r, nil
 		}
-		if len(recs) > 0 && recs[0].index < i {
+		if len(recs) > 0 && recs[0].Index < i {
 			break
 		}
 	}
-	return nil, fmt.Errorf("%w: shard %d: no record of entry %d", ErrCorrupt, s.key.shard, i)
+	return nil, fmt.Errorf("%w: shard %d: no record of entry %d", ErrCorrupt, s.key.Shard, i)
 }
 
-func find(recs []entryRecord, i Index) *entryRecord {
-	if len(recs) == 0 || i < recs[0].index || i > recs[len(recs)-1].index {
+func find(recs []raftfile.Entry, i Index) *raftfile.Entry {
+	if len(recs) == 0 || i < recs[0].Index || i > recs[len(recs)-1].Index {
 		return nil
 	}
-	return &recs[i-recs[0].index]
+	return &recs[i-recs[0].Index]
 }
 
 // messageBytes is about how much one message to a follower that catches up holds. Raft asks for up to 64 MiB: to read and
@@ -88,8 +89,8 @@ func (s *shardLog) iterate(ents []pb.Entry, size uint64, low, high Index, maxSiz
 		}
 		full := bounded && size-before > budget
 		e := pb.Entry{
-			Term: uint64(r.term), Index: uint64(r.index), Type: pb.EncodedEntry,
-			Key: r.key, ClientID: r.client, SeriesID: r.series,
+			Term: uint64(r.Term), Index: uint64(r.Index), Type: pb.EncodedEntry,
+			Key: r.Key, ClientID: r.Client, SeriesID: r.Series,
 		}
 		if err := s.fillCommand(&e, r, termOnly || full); err != nil {
 			if !unreadable(err) || s.observer == nil || !s.observer.damaged(err) {
@@ -115,30 +116,30 @@ func noBytes() []byte { return []byte{0, 0} }
 
 var errEntryCRC = errors.New("entry does not check")
 
-func (s *shardLog) fillCommand(e *pb.Entry, r *entryRecord, termOnly bool) error {
-	switch r.kind {
-	case kindNoop:
+func (s *shardLog) fillCommand(e *pb.Entry, r *raftfile.Entry, termOnly bool) error {
+	switch r.Kind {
+	case raftfile.KindNoop:
 		e.Type = pb.ApplicationEntry
-	case kindConfig:
-		e.Type, e.Cmd = pb.ConfigChangeEntry, r.payload
-	case kindCommand:
-		e.Cmd = append([]byte{0}, r.payload...)
-	case kindVoid:
+	case raftfile.KindConfig:
+		e.Type, e.Cmd = pb.ConfigChangeEntry, r.Payload
+	case raftfile.KindCommand:
+		e.Cmd = append([]byte{0}, r.Payload...)
+	case raftfile.KindVoid:
 		e.Cmd = noBytes()
-	case kindData:
+	case raftfile.KindData:
 		// What was committed before the start is never sent to anybody by this replica before it has applied
 		// it again, and our state machine does not look at the bytes.
-		if termOnly || r.index <= s.stubUntil {
+		if termOnly || r.Index <= s.stubUntil {
 			e.Cmd = noBytes()
 			return nil
 		}
-		e.Cmd = make([]byte, 1+int(r.length))
-		if err := s.log.ReadAt(r.segment, int64(r.pos), e.Cmd[1:]); err != nil {
-			return fmt.Errorf("read entry %d of %s: %w", r.index, s.dir, err)
+		e.Cmd = make([]byte, 1+int(r.Length))
+		if err := s.log.ReadAt(r.Segment, int64(r.Pos), e.Cmd[1:]); err != nil {
+			return fmt.Errorf("read entry %d of %s: %w", r.Index, s.dir, err)
 		}
-		if castagnoli(0, e.Cmd[1:]) != r.crc {
-			return fmt.Errorf("%w: entry %d: %w", ErrCorrupt, r.index, &commitlog.CorruptionError{
-				Path: filepath.Join(s.dir, fmt.Sprintf("%020d.log", r.segment)), Pos: int64(r.pos), Err: errEntryCRC,
+		if raftfile.Castagnoli(0, e.Cmd[1:]) != r.CRC {
+			return fmt.Errorf("%w: entry %d: %w", ErrCorrupt, r.Index, &commitlog.CorruptionError{
+				Path: filepath.Join(s.dir, fmt.Sprintf("%020d.log", r.Segment)), Pos: int64(r.Pos), Err: errEntryCRC,
 			})
 		}
 	}

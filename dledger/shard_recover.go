@@ -13,6 +13,8 @@ import (
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/journal"
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -34,17 +36,17 @@ type shardOptions struct {
 }
 
 // createShard makes the directory of a new replica.
-func createShard(o shardOptions, dir string, key shardKey, generation int32) (*shardLog, error) {
+func createShard(o shardOptions, dir string, key journal.Key, generation int32) (*shardLog, error) {
 	r, err := commitlog.OpenRecovery(dir, o.log)
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", dir, err)
 	}
 	// Made now, the first checkpoint need not make it: those of many new partitions would come at the same time, while
 	// somebody waits for the disk. replica.json makes its name durable.
-	if err := createRaftFile(o.fs, dir, 0); err != nil {
+	if err := raftfile.Create(o.fs, dir, 0); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	file := replicaFile{Shard: key.shard, Replica: key.replica, Generation: generation}
+	file := replicaFile{Shard: key.Shard, Replica: key.Replica, Generation: generation}
 	if err := writeReplicaFile(o.fs, dir, &file); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -54,7 +56,7 @@ func createShard(o shardOptions, dir string, key shardKey, generation int32) (*s
 	}
 	return &shardLog{
 		key: key, generation: generation, dir: dir, fs: o.fs, logger: o.logger, log: newOpenLog(log),
-		first: 1, file: file, writer: newRaftWriter(o.fs, dir), flushEvery: 1,
+		first: 1, file: file, writer: raftfile.NewWriter(o.fs, dir), flushEvery: 1,
 		state: replicaState{membership: copyMembership(pb.Membership{})}, folded: replicaState{membership: copyMembership(pb.Membership{})},
 	}, nil
 }
@@ -64,9 +66,9 @@ type recovery struct {
 	shardOptions
 	dir     string
 	file    *replicaFile
-	pending *pendingShard // nil if the journal knows nothing of the shard
+	pending *journal.Pending // nil if the journal knows nothing of the shard
 	files   *commitlog.Recovery
-	recs    []entryRecord // after file.Index
+	recs    []raftfile.Entry // after file.Index
 	raftEnd map[record.Offset]int64
 	end     commitlog.End
 	torn    bool // entries were dropped because their bytes are not there
@@ -75,7 +77,7 @@ type recovery struct {
 // recoverShard opens a replica's directory. What the journal describes behind the sync point is written again and
 // synced with everything else before it returns: the replica may vote. Errors: *commitlog.CorruptionError,
 // ErrCorrupt (the replica is damaged), ErrUnsupportedVersion.
-func recoverShard(o shardOptions, dir string, pending func(shardKey) *pendingShard) (*shardLog, error) {
+func recoverShard(o shardOptions, dir string, pending func(journal.Key) *journal.Pending) (*shardLog, error) {
 	if err := finishInstall(o.fs, dir); err != nil {
 		return nil, fmt.Errorf("recover %s: %w", dir, err)
 	}
@@ -87,7 +89,7 @@ func recoverShard(o shardOptions, dir string, pending func(shardKey) *pendingSha
 		return nil, fmt.Errorf("recover %s: %w: %s", dir, ErrCorrupt, file.Damaged)
 	}
 	r := &recovery{shardOptions: o, dir: dir, file: file, raftEnd: map[record.Offset]int64{}}
-	r.pending = pending(shardKey{file.Shard, file.Replica})
+	r.pending = pending(journal.Key{Shard: file.Shard, Replica: file.Replica})
 	if r.files, err = commitlog.OpenRecovery(dir, o.log); err != nil {
 		return nil, fmt.Errorf("recover %s: %w", dir, err)
 	}
@@ -133,26 +135,26 @@ func (r *recovery) loadRecords() error {
 		if seg.Base < r.file.Segment {
 			continue
 		}
-		recs, end, err := readRaftFile(r.fs, r.dir, seg.Base)
+		recs, end, err := raftfile.Read(r.fs, r.dir, seg.Base)
 		if err != nil {
 			return err
 		}
 		r.raftEnd[seg.Base] = end
 		for i := range recs {
-			recs[i].payload = slices.Clone(recs[i].payload)
-			if cut := r.truncatedFrom(); cut > 0 && recs[i].index >= cut {
+			recs[i].Payload = slices.Clone(recs[i].Payload)
+			if cut := r.truncatedFrom(); cut > 0 && recs[i].Index >= cut {
 				break // what is newer stands in the journal; of what is older the files may have kept anything
 			}
-			if recs[i].index > r.file.Index {
-				if n := len(r.recs); n > 0 && recs[i].index > r.recs[n-1].index+1 {
-					return fmt.Errorf("%w: entries %d to %d are missing in .raft", ErrCorrupt, r.recs[n-1].index+1, recs[i].index-1)
+			if recs[i].Index > r.file.Index {
+				if n := len(r.recs); n > 0 && recs[i].Index > r.recs[n-1].Index+1 {
+					return fmt.Errorf("%w: entries %d to %d are missing in .raft", ErrCorrupt, r.recs[n-1].Index+1, recs[i].Index-1)
 				}
-				r.recs = supersede(r.recs, recs[i])
+				r.recs = raftfile.Supersede(r.recs, recs[i])
 			}
 		}
 	}
-	if len(r.recs) > 0 && r.recs[0].index != r.file.Index+1 {
-		return fmt.Errorf("%w: .raft begins with entry %d, not %d", ErrCorrupt, r.recs[0].index, r.file.Index+1)
+	if len(r.recs) > 0 && r.recs[0].Index != r.file.Index+1 {
+		return fmt.Errorf("%w: .raft begins with entry %d, not %d", ErrCorrupt, r.recs[0].Index, r.file.Index+1)
 	}
 	return nil
 }
@@ -162,12 +164,12 @@ func (r *recovery) truncatedFrom() Index {
 	if r.pending == nil {
 		return 0
 	}
-	return r.pending.truncate
+	return r.pending.Truncate
 }
 
 func (r *recovery) lastIndex() Index {
 	if n := len(r.recs); n > 0 {
-		return r.recs[n-1].index
+		return r.recs[n-1].Index
 	}
 	return r.file.Index
 }
@@ -178,34 +180,34 @@ func (r *recovery) mergePending() error {
 	if p == nil {
 		return nil
 	}
-	if p.suspect {
+	if p.Suspect {
 		return fmt.Errorf("%w: the journal was damaged", ErrCorrupt)
 	}
-	if p.checkpoint > r.lastIndex() {
-		return fmt.Errorf("%w: .raft ends with entry %d, the journal says %d", ErrCorrupt, r.lastIndex(), p.checkpoint)
+	if p.Checkpoint > r.lastIndex() {
+		return fmt.Errorf("%w: .raft ends with entry %d, the journal says %d", ErrCorrupt, r.lastIndex(), p.Checkpoint)
 	}
-	if p.truncate > 0 && p.truncate <= r.lastIndex() {
-		r.recs = r.recs[:max(0, int64(p.truncate)-int64(r.file.Index)-1)] //nolint:gosec // indexes are below 2^63
+	if p.Truncate > 0 && p.Truncate <= r.lastIndex() {
+		r.recs = r.recs[:max(0, int64(p.Truncate)-int64(r.file.Index)-1)] //nolint:gosec // indexes are below 2^63
 	}
-	for _, e := range p.entries {
-		if e.index <= r.file.Index {
+	for _, e := range p.Entries {
+		if e.Index <= r.file.Index {
 			continue
 		}
-		if e.index > r.lastIndex()+1 {
-			return fmt.Errorf("%w: .raft ends with entry %d, the journal begins with %d", ErrCorrupt, r.lastIndex(), e.index)
+		if e.Index > r.lastIndex()+1 {
+			return fmt.Errorf("%w: .raft ends with entry %d, the journal begins with %d", ErrCorrupt, r.lastIndex(), e.Index)
 		}
 		// The same entry again does not supersede what follows it: of the journal's tail more may have been lost than of
 		// .raft.
-		if old := find(r.recs, e.index); old == nil || !old.sameAs(&e) {
-			r.recs = supersede(r.recs, e)
+		if old := find(r.recs, e.Index); old == nil || !sameEntry(old, &e) {
+			r.recs = raftfile.Supersede(r.recs, e)
 		}
 	}
 	return nil
 }
 
-// sameAs reports whether both records are of one entry at one place.
-func (r *entryRecord) sameAs(o *entryRecord) bool {
-	return r.index == o.index && r.term == o.term && r.segment == o.segment && r.pos == o.pos && r.length == o.length && r.crc == o.crc
+// sameEntry reports whether both records are of one entry at one place.
+func sameEntry(r, o *raftfile.Entry) bool {
+	return r.Index == o.Index && r.Term == o.Term && r.Segment == o.Segment && r.Pos == o.Pos && r.Length == o.Length && r.CRC == o.CRC
 }
 
 // rewrite writes the stored bytes behind the sync point again and finds the log's end.
@@ -214,66 +216,66 @@ func (r *recovery) rewrite() error {
 	var buf []byte
 	for i := range r.recs {
 		e := &r.recs[i]
-		if e.kind != kindData {
+		if e.Kind != raftfile.KindData {
 			continue
 		}
-		if r.pending != nil && r.pending.sync.before(e.segment, int64(e.pos)+int64(e.length)) {
+		if r.pending != nil && r.pending.Sync.Before(e.Segment, int64(e.Pos)+int64(e.Length)) {
 			var ok bool
 			var err error
 			if buf, ok, err = r.rewriteEntry(e, buf); err != nil {
 				return err
 			}
-			if !ok && e.index <= r.pending.checkpoint {
-				return fmt.Errorf("%w: the bytes of entry %d, which were synced, do not check", ErrCorrupt, e.index)
+			if !ok && e.Index <= r.pending.Checkpoint {
+				return fmt.Errorf("%w: the bytes of entry %d, which were synced, do not check", ErrCorrupt, e.Index)
 			}
 			if !ok {
-				r.logger.Info("torn tail cut", "dir", r.dir, "base_offset", int64(e.base), "entries", len(r.recs)-i)
+				r.logger.Info("torn tail cut", "dir", r.dir, "base_offset", int64(e.Base), "entries", len(r.recs)-i)
 				r.recs, r.torn = r.recs[:i], true
 				return nil
 			}
 		}
-		r.end = commitlog.End{Segment: e.segment, Pos: int64(e.pos) + int64(e.length), Next: e.next}
+		r.end = commitlog.End{Segment: e.Segment, Pos: int64(e.Pos) + int64(e.Length), Next: e.Next}
 	}
 	return nil
 }
 
 // rewriteEntry writes an entry's stored bytes to where they belong: those of the journal, else the segment's own if
 // they check. It reports false if neither exists: the tail is torn here.
-func (r *recovery) rewriteEntry(e *entryRecord, buf []byte) ([]byte, bool, error) {
-	b := r.pending.inlined(e)
+func (r *recovery) rewriteEntry(e *raftfile.Entry, buf []byte) ([]byte, bool, error) {
+	b := r.pending.Inlined(e)
 	if b == nil {
-		buf = slices.Grow(buf[:0], int(e.length))[:e.length]
-		switch n, err := r.files.ReadAt(e.segment, int64(e.pos), buf); {
+		buf = slices.Grow(buf[:0], int(e.Length))[:e.Length]
+		switch n, err := r.files.ReadAt(e.Segment, int64(e.Pos), buf); {
 		case n == len(buf):
 		case err == nil, errors.Is(err, io.EOF), errors.Is(err, commitlog.ErrNoSuchSegment):
 			return buf, false, nil // behind the file's end: not written
 		default:
-			return buf, false, fmt.Errorf("read entry %d: %w", e.index, err) // perhaps it is there
+			return buf, false, fmt.Errorf("read entry %d: %w", e.Index, err) // perhaps it is there
 		}
-		if castagnoli(0, buf) != e.crc {
+		if raftfile.Castagnoli(0, buf) != e.CRC {
 			return buf, false, nil
 		}
 		b = buf
 	}
-	if err := r.files.WriteAt(e.segment, int64(e.pos), b); err != nil {
+	if err := r.files.WriteAt(e.Segment, int64(e.Pos), b); err != nil {
 		return buf, false, fmt.Errorf("write again: %w", err)
 	}
 	return buf, true, nil
 }
 
 // hardState is the journal's, bounded by what the log holds.
-func (r *recovery) hardState() (hardState, error) {
+func (r *recovery) hardState() (journal.HardState, error) {
 	last, lastTerm := r.lastIndex(), r.file.Term
 	if n := len(r.recs); n > 0 {
-		lastTerm = r.recs[n-1].term
+		lastTerm = r.recs[n-1].Term
 	}
-	if r.pending == nil || !r.pending.hasHard {
+	if r.pending == nil || !r.pending.HasHard {
 		if last == 0 {
-			return hardState{}, nil
+			return journal.HardState{}, nil
 		}
-		return hardState{}, fmt.Errorf("%w: the journal has no hard state", ErrCorrupt)
+		return journal.HardState{}, fmt.Errorf("%w: the journal has no hard state", ErrCorrupt)
 	}
-	h := r.pending.hard
+	h := r.pending.Hard
 	if h.Term < lastTerm {
 		return h, fmt.Errorf("%w: hard state of term %d, entry %d of term %d", ErrCorrupt, h.Term, last, lastTerm)
 	}
@@ -282,14 +284,14 @@ func (r *recovery) hardState() (hardState, error) {
 }
 
 // build makes the shard's state in memory. Its log is set later.
-func (r *recovery) build(hard hardState) (*shardLog, error) {
+func (r *recovery) build(hard journal.HardState) (*shardLog, error) {
 	s := &shardLog{
-		key: shardKey{r.file.Shard, r.file.Replica}, generation: r.file.Generation, dir: r.dir, fs: r.fs, logger: r.logger,
-		file: *r.file, writer: newRaftWriter(r.fs, r.dir), recs: r.recs, hard: hard, hasHard: hard.Term > 0,
+		key: journal.Key{Shard: r.file.Shard, Replica: r.file.Replica}, generation: r.file.Generation, dir: r.dir, fs: r.fs, logger: r.logger,
+		file: *r.file, writer: raftfile.NewWriter(r.fs, r.dir), recs: r.recs, hard: hard, hasHard: hard.Term > 0,
 		last: r.lastIndex(), lastTerm: r.file.Term, first: 1, committedTo: hard.Commit, foldedTo: r.file.Index, flushEvery: 1,
 	}
 	if n := len(r.recs); n > 0 {
-		s.lastTerm = r.recs[n-1].term
+		s.lastTerm = r.recs[n-1].Term
 	}
 	s.savedIndex, s.journaled = s.last, s.last
 	st := replicaState{membership: copyMembership(pb.Membership{}), logStart: r.file.LogStart}
@@ -316,13 +318,13 @@ func (r *recovery) reachBase(commit Index) Index {
 	}
 	for i := len(r.recs) - 1; i >= 0; i-- {
 		e := &r.recs[i]
-		if e.index > commit {
+		if e.Index > commit {
 			continue
 		}
 		if n++; n > reach || bytes > reachBytes {
-			return e.index
+			return e.Index
 		}
-		bytes += int64(e.length)
+		bytes += int64(e.Length)
 	}
 	return r.file.Index
 }
@@ -335,7 +337,7 @@ func (s *shardLog) chooseBase(base Index, st *replicaState) error {
 			return
 		}
 		s.snapshot = pb.Snapshot{
-			ShardID: uint64(s.key.shard), Index: uint64(i), Term: uint64(t), OnDiskIndex: uint64(i), Dummy: true,
+			ShardID: uint64(s.key.Shard), Index: uint64(i), Term: uint64(t), OnDiskIndex: uint64(i), Dummy: true,
 			Type: pb.OnDiskStateMachine, Membership: copyMembership(st.membership),
 		}
 		s.first = i + 1
@@ -343,13 +345,13 @@ func (s *shardLog) chooseBase(base Index, st *replicaState) error {
 	snapshotAt(s.file.Index, s.file.Term)
 	for i := range s.recs {
 		e := &s.recs[i]
-		if e.index > s.committedTo {
+		if e.Index > s.committedTo {
 			break
 		}
 		if err := st.apply(e); err != nil {
 			return err
 		}
-		snapshotAt(e.index, e.term)
+		snapshotAt(e.Index, e.Term)
 	}
 	s.state, s.stubUntil = *st, s.committedTo
 	return nil
@@ -358,17 +360,17 @@ func (s *shardLog) chooseBase(base Index, st *replicaState) error {
 // persist brings .raft up to date and syncs everything.
 func (r *recovery) persist(s *shardLog) error {
 	from := r.file.Index
-	if r.pending != nil && r.pending.checkpoint > from {
-		from = r.pending.checkpoint
+	if r.pending != nil && r.pending.Checkpoint > from {
+		from = r.pending.Checkpoint
 	}
-	if r.pending != nil && r.pending.truncate > 0 {
-		from = max(min(from, r.pending.truncate-1), r.file.Index) // what replica.json covers is committed
+	if r.pending != nil && r.pending.Truncate > 0 {
+		from = max(min(from, r.pending.Truncate-1), r.file.Index) // what replica.json covers is committed
 	}
 	if err := r.cutRaftFiles(s); err != nil {
 		return err
 	}
-	if r.pending != nil && r.pending.truncate > 0 {
-		if err := s.cutRaftFiles(max(r.pending.truncate, r.file.Index+1)); err != nil {
+	if r.pending != nil && r.pending.Truncate > 0 {
+		if err := s.cutRaftFiles(max(r.pending.Truncate, r.file.Index+1)); err != nil {
 			return err
 		}
 	}
@@ -377,7 +379,7 @@ func (r *recovery) persist(s *shardLog) error {
 			return err
 		}
 	}
-	var fresh []entryRecord
+	var fresh []raftfile.Entry
 	if from < s.last {
 		recs, err := s.rangeLocked(from+1, s.last)
 		if err != nil {
@@ -385,14 +387,14 @@ func (r *recovery) persist(s *shardLog) error {
 		}
 		fresh = recs
 	}
-	if err := s.syncData(nil); err != nil {
+	if err := s.SyncData(nil); err != nil {
 		return err
 	}
-	if err := s.writer.write(fresh); err != nil {
+	if err := s.writer.Write(fresh); err != nil {
 		return err
 	}
 	s.checkpointed = s.last
-	s.markSynced(s.logEnd())
+	s.MarkSynced(s.logEnd())
 	return nil
 }
 
@@ -406,12 +408,12 @@ func (r *recovery) cutRaftFiles(s *shardLog) error {
 			continue
 		}
 		if end > 0 {
-			if err := s.writer.truncate(seg, end); err != nil {
+			if err := s.writer.Truncate(seg, end); err != nil {
 				return err
 			}
 			continue
 		}
-		name := filepath.Join(r.dir, raftFileName(seg))
+		name := filepath.Join(r.dir, raftfile.Name(seg))
 		if err := r.fs.Rename(name, name+".corrupt"); err != nil && !notExist(err) {
 			return fmt.Errorf("set aside: %w", err)
 		}
@@ -428,7 +430,7 @@ func (r *recovery) removeBeyond(last record.Offset) error {
 	}
 	removed := false
 	for _, n := range names {
-		if strings.HasSuffix(n, ".raft") && n > raftFileName(last) {
+		if strings.HasSuffix(n, ".raft") && n > raftfile.Name(last) {
 			removed = true
 			if err := r.fs.Remove(filepath.Join(r.dir, n)); err != nil {
 				return fmt.Errorf("remove .raft: %w", err)

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -16,14 +17,14 @@ func (s *shardLog) truncate(from Index) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if from <= s.committedTo {
-		return fmt.Errorf("shard %d: truncation at %d below the commit index %d", s.key.shard, from, s.committedTo)
+		return fmt.Errorf("shard %d: truncation at %d below the commit index %d", s.key.Shard, from, s.committedTo)
 	}
 	cut, err := s.firstDataLocked(from)
 	if err != nil {
 		return err
 	}
 	if cut != nil {
-		if err := s.truncateSegments(cut.base); err != nil {
+		if err := s.truncateSegments(cut.Base); err != nil {
 			return err
 		}
 	}
@@ -32,7 +33,7 @@ func (s *shardLog) truncate(from Index) error {
 		return err
 	}
 	if n := len(s.recs); n > 0 {
-		s.recs = s.recs[:max(0, int64(from)-int64(s.recs[0].index))] //nolint:gosec // indexes are below 2^63
+		s.recs = s.recs[:max(0, int64(from)-int64(s.recs[0].Index))] //nolint:gosec // indexes are below 2^63
 	}
 	if from <= s.checkpointed {
 		if err := s.cutRaftFiles(from); err != nil {
@@ -48,13 +49,13 @@ func (s *shardLog) truncate(from Index) error {
 }
 
 // firstDataLocked finds the first entry with bytes from an index on.
-func (s *shardLog) firstDataLocked(from Index) (*entryRecord, error) {
+func (s *shardLog) firstDataLocked(from Index) (*raftfile.Entry, error) {
 	for i := from; i <= s.last; i++ {
 		r, err := s.recordLocked(i)
 		if err != nil {
 			return nil, err
 		}
-		if r.kind == kindData {
+		if r.Kind == raftfile.KindData {
 			return r, nil
 		}
 	}
@@ -65,7 +66,7 @@ func (s *shardLog) firstDataLocked(from Index) (*entryRecord, error) {
 // newest record be damaged, none that was superseded stands in for it.
 func (s *shardLog) cutRaftFiles(from Index) error {
 	for _, seg := range slices.Backward(s.log.Segments()) {
-		recs, _, err := readRaftFile(s.fs, s.dir, seg.Base)
+		recs, _, err := raftfile.Read(s.fs, s.dir, seg.Base)
 		if err != nil {
 			return err
 		}
@@ -73,11 +74,11 @@ func (s *shardLog) cutRaftFiles(from Index) error {
 			continue
 		}
 		n := 0
-		for n < len(recs) && recs[n].index < from {
+		for n < len(recs) && recs[n].Index < from {
 			n++
 		}
 		if n < len(recs) {
-			if err := s.writer.replace(seg.Base, recs[:n]); err != nil {
+			if err := s.writer.Replace(seg.Base, recs[:n]); err != nil {
 				return err
 			}
 		}
@@ -94,15 +95,15 @@ func (s *shardLog) truncateSegments(o record.Offset) error {
 		return fmt.Errorf("truncate %s: %w", s.dir, err)
 	}
 	end := s.logEnd()
-	s.cut(end)
-	if err := s.writer.forget(end.segment + 1); err != nil {
+	s.Cut(end)
+	if err := s.writer.Forget(end.Segment + 1); err != nil {
 		return err
 	}
 	removed := false
 	for _, seg := range before {
-		if seg.Base > end.segment {
+		if seg.Base > end.Segment {
 			removed = true
-			if err := s.fs.Remove(filepath.Join(s.dir, raftFileName(seg.Base))); err != nil && !notExist(err) {
+			if err := s.fs.Remove(filepath.Join(s.dir, raftfile.Name(seg.Base))); err != nil && !notExist(err) {
 				return fmt.Errorf("remove .raft: %w", err)
 			}
 		}
@@ -126,7 +127,7 @@ func (s *shardLog) stateBeforeLocked(from Index) (Term, error) {
 	if err != nil {
 		return 0, err
 	}
-	return r.term, nil
+	return r.Term, nil
 }
 
 // fenceAtLocked returns the fence after an index: that of the last accepted proposal up to it.
@@ -136,8 +137,8 @@ func (s *shardLog) fenceAtLocked(i Index) (fence, error) {
 		if err != nil {
 			return fence{}, err
 		}
-		if r.kind == kindData || r.kind == kindCommand {
-			return fence{Term: uint32(r.client >> 32), Sequence: uint32(r.client) & sequenceMask}, nil //nolint:gosec // by layout
+		if r.Kind == raftfile.KindData || r.Kind == raftfile.KindCommand {
+			return fence{Term: uint32(r.Client >> 32), Sequence: uint32(r.Client) & sequenceMask}, nil //nolint:gosec // by layout
 		}
 	}
 	return s.file.Fence, nil

@@ -66,7 +66,7 @@ func (p *Partition) beat() {
 	g.beat = now
 	for id, f := range g.followers {
 		p.host.transport.SendControl(f.node, pb.Message{
-			Type: pb.Heartbeat, ShardID: uint64(p.spec.Shard), From: uint64(p.shard.key.replica), To: uint64(id), Term: uint64(g.term),
+			Type: pb.Heartbeat, ShardID: uint64(p.spec.Shard), From: uint64(p.shard.key.Replica), To: uint64(id), Term: uint64(g.term),
 		}, now)
 	}
 }
@@ -78,6 +78,6 @@ func (h *Host) answerFor(p *Partition, node int32, m *pb.Message) {
 		return
 	}
 	h.transport.SendControl(node, pb.Message{
-		Type: pb.HeartbeatResp, ShardID: m.ShardID, From: uint64(p.shard.key.replica), To: m.From, Term: m.Term,
+		Type: pb.HeartbeatResp, ShardID: m.ShardID, From: uint64(p.shard.key.Replica), To: m.From, Term: m.Term,
 	}, 0)
 }

@@ -50,7 +50,7 @@ func (p *Partition) Status() RaftStatus {
 	s := p.shard
 	s.mu.RLock()
 	st := RaftStatus{
-		Replica: s.key.replica, Term: s.hard.Term, Base: s.first - 1, Last: s.last, Commit: max(s.committedTo, s.hard.Commit), Applied: s.committedTo,
+		Replica: s.key.Replica, Term: s.hard.Term, Base: s.first - 1, Last: s.last, Commit: max(s.committedTo, s.hard.Commit), Applied: s.committedTo,
 		Leader: p.raftNode.Load(), Quarantined: p.quarantined.Load(),
 	}
 	s.mu.RUnlock()

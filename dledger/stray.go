@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/stelemq/stele/commitlog"
+	"github.com/stelemq/stele/dledger/journal"
 )
 
 // straySuffix marks directories whose partition is not this node's any more, as Kafka does. Nobody opens or deletes them but
@@ -79,27 +80,27 @@ func (h *Host) SetAside(r ReplicaDir) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	key := shardKey{f.Shard, f.Replica}
-	if p := h.pendingOf(key); p != nil && len(p.entries) > 0 {
+	key := journal.Key{Shard: f.Shard, Replica: f.Replica}
+	if p := h.pendingOf(key); p != nil && len(p.Entries) > 0 {
 		return "", fmt.Errorf("%w: %s, and the journal has entries of it: it stays where it is", ErrCorrupt, dir)
 	}
 	return h.setReplicaAside(dir, key)
 }
 
 // setReplicaAside renames a directory that nobody else touches.
-func (h *Host) setReplicaAside(dir string, key shardKey) (string, error) {
+func (h *Host) setReplicaAside(dir string, key journal.Key) (string, error) {
 	if s := h.takeRecovered(key); s != nil {
-		if err := h.journal.checkpoint(); err != nil { // what the journal has of it
+		if err := h.journal.Checkpoint(); err != nil { // what the journal has of it
 			return "", errors.Join(err, s.close())
 		}
-		h.journal.forgetShard(s)
+		h.journal.Forget(s)
 		if err := s.close(); err != nil {
 			return "", err
 		}
 	}
-	h.journal.forgetKey(key)
+	h.journal.ForgetKey(key)
 	h.forgetPending(key)
-	away := fmt.Sprintf("%s.%d%s", dir, key.shard, straySuffix)
+	away := fmt.Sprintf("%s.%d%s", dir, key.Shard, straySuffix)
 	if err := h.opts.FS.Rename(dir, away); err != nil {
 		return "", fmt.Errorf("set aside: %w", err)
 	}
@@ -115,7 +116,7 @@ func (h *Host) makeWay(spec *PartitionSpec, dir string, file *replicaFile) error
 	if err := h.mayDiscard(spec, dir, file); err != nil {
 		return err
 	}
-	old := shardKey{file.Shard, file.Replica}
+	old := journal.Key{Shard: file.Shard, Replica: file.Replica}
 	if id, err := commitlog.TopicID(h.opts.FS, dir); err == nil && id == spec.TopicID {
 		return h.discard(dir, old)
 	}

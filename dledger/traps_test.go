@@ -15,6 +15,7 @@ import (
 	"github.com/lni/dragonboat/v4/client"
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -147,7 +148,7 @@ func TestTrap_PatchingNeverModifiesCmd(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { // the transport, which sends the slice meanwhile
 			for !stop.Load() {
-				_ = castagnoli(0, cmd)
+				_ = raftfile.Castagnoli(0, cmd)
 			}
 		})
 		err := l.save(r, pb.Entry{Type: pb.EncodedEntry, ClientID: clientID(Term(l.term), l.seq, false), Cmd: cmd})
@@ -176,7 +177,7 @@ func TestTrap_WhatAnotherTermValidatedIsVoid(t *testing.T) {
 	if got := f.shard.log.End(); got != end {
 		t.Fatalf("the log grew from %+v to %+v", end, got)
 	}
-	if k := f.shard.recs[len(f.shard.recs)-1].kind; k != kindVoid {
+	if k := f.shard.recs[len(f.shard.recs)-1].Kind; k != raftfile.KindVoid {
 		t.Fatalf("kind %d", k)
 	}
 }

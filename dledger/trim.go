@@ -10,6 +10,7 @@ import (
 
 	"github.com/lni/dragonboat/v4"
 
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -49,13 +50,13 @@ func (h *Host) trimmer() {
 			}
 			if !checkpointed { // one for all of them
 				checkpointed = true
-				if err := h.journal.checkpoint(); err != nil {
-					_ = h.journal.fail(err)
+				if err := h.journal.Checkpoint(); err != nil {
+					_ = h.journal.Fail(err)
 					return
 				}
 			}
 			if err := h.trimPartition(p); err != nil {
-				_ = h.journal.fail(err)
+				_ = h.journal.Fail(err)
 				return
 			}
 		}
@@ -212,8 +213,8 @@ func (s *shardLog) baseBehind(base record.Offset) (record.Offset, error) {
 // lastBelowLocked is an index at or behind the last entry whose record stands with a segment below base.
 func (s *shardLog) lastBelowLocked(base record.Offset) Index {
 	for i := range s.recs {
-		if s.recs[i].segment >= base {
-			return s.recs[i].index - 1
+		if s.recs[i].Segment >= base {
+			return s.recs[i].Index - 1
 		}
 	}
 	return s.last
@@ -238,15 +239,13 @@ func (s *shardLog) deleteSuperfluous() (int, error) {
 	s.loaded = loadedRecords{}
 	s.mu.Unlock()
 	first := s.log.Segments()[0].Base
-	if s.writer.file != nil && s.writer.segment < first {
-		err = s.writer.close()
-	}
+	err = s.writer.CloseBelow(first)
 	names, err2 := s.fs.ReadDir(s.dir)
 	if err = errors.Join(err, err2); err != nil {
 		return len(deleted), fmt.Errorf("delete records of %s: %w", s.dir, err)
 	}
 	for _, n := range names {
-		if !strings.HasSuffix(n, ".raft") || n >= raftFileName(first) {
+		if !strings.HasSuffix(n, ".raft") || n >= raftfile.Name(first) {
 			continue
 		}
 		if err := s.fs.Remove(filepath.Join(s.dir, n)); err != nil && !notExist(err) {

@@ -9,6 +9,7 @@ import (
 
 	pb "github.com/lni/dragonboat/v4/raftpb"
 
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -50,7 +51,7 @@ func TestTrim_DeletesOnAllReplicas(t *testing.T) {
 		await(t, "segments are deleted", func() bool { return first(p) > start-60 && first(p) <= start })
 		await(t, "records are deleted", func() bool {
 			names, err := filepath.Glob(filepath.Join(p.shard.dir, "*.raft"))
-			return err == nil && len(names) > 0 && filepath.Base(names[0]) >= raftFileName(first(p))
+			return err == nil && len(names) > 0 && filepath.Base(names[0]) >= raftfile.Name(first(p))
 		})
 	}
 	c.start(down)
@@ -147,7 +148,7 @@ func TestTrim_PowerLossAtEveryOperation(t *testing.T) {
 		points = append(points, crash(mem))
 		return false
 	}})
-	if err := r.h.journal.checkpoint(); err != nil {
+	if err := r.h.journal.Checkpoint(); err != nil {
 		t.Fatal(err)
 	}
 	_, upTo, err := s.prepareTrim()

@@ -6,21 +6,8 @@ import (
 	"github.com/stelemq/stele/protocol/record"
 )
 
-// Index is the position of an entry in a Raft log, from 1. It is never a Kafka offset.
-type Index uint64
-
-// Term is a Raft term.
-type Term uint64
-
-// ShardID names one Raft group: one generation of one partition, or the cluster metadata. Shard ids are
-// never reused.
-type ShardID uint64
-
 // MetadataShard is the first group of the cluster metadata; NextMetadataGroup names those that come after it.
 const MetadataShard ShardID = 1
-
-// ReplicaID names one voter or learner of a shard; never reused within a shard.
-type ReplicaID uint64
 
 // Acks is the producer's durability wish, as on the wire.
 type Acks int16

@@ -23,7 +23,7 @@ func (h *Host) flusher() {
 		case now := <-tick.C:
 			for _, p := range h.all() {
 				if err := p.flushIfDue(now); err != nil {
-					_ = h.journal.fail(err)
+					_ = h.journal.Fail(err)
 					return
 				}
 			}
@@ -40,13 +40,13 @@ func (p *Partition) flushIfDue(now time.Time) error {
 	p.flushed.Store(now.UnixNano())
 	p.shard.ckptMu.Lock() // the files stay open meanwhile
 	defer p.shard.ckptMu.Unlock()
-	if p.shard.isGone() || !p.shard.unsafe(p.shard.logEnd()) {
+	if end := p.shard.logEnd(); p.shard.isGone() || p.shard.SafeAt(end.Segment, end.Pos) {
 		return nil
 	}
-	if err := p.shard.syncData(p.host.metrics.observeFsync); err != nil {
+	if err := p.shard.SyncData(p.host.metrics.observeFsync); err != nil {
 		return err
 	}
-	return p.host.journal.sync() // without the records a restart would cut the bytes
+	return p.host.journal.Sync() // without the records a restart would cut the bytes
 }
 
 func (s *shardLog) isGone() bool {

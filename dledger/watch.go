@@ -38,7 +38,7 @@ func (p *Partition) Follows() bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.closed && p.raftLeader != 0 && p.raftLeader != p.shard.key.replica && p.noop == p.term && p.term > 0
+	return !p.closed && p.raftLeader != 0 && p.raftLeader != p.shard.key.Replica && p.noop == p.term && p.term > 0
 }
 
 // Lags returns how many offsets each other replica lacks, by node, where that is known; nil where this replica does not lead.
@@ -76,7 +76,7 @@ func (s *shardLog) offsetBehind(i Index) (record.Offset, bool) {
 	if err != nil {
 		return 0, false
 	}
-	return r.next, true
+	return r.Next, true
 }
 
 // WatchLeadership has f called when leader, epoch, in-sync replicas or membership of a partition here may have changed,

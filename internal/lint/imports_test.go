@@ -55,6 +55,9 @@ func layers() []layer {
 		{"protocol/record", []string{"internal/"}},
 		{"protocol", []string{"protocol/record", "internal/"}},
 		{"commitlog", []string{"protocol/record", "internal/"}},
+		{"dledger/raftfile", []string{"protocol/record", "internal/"}},
+		{"dledger/journal", []string{"dledger/raftfile", "protocol/record", "internal/"}},
+		{"dledger/transport", []string{"protocol/record", "internal/"}},
 		{"dledger", []string{"commitlog", "protocol/record", "internal/", "dledger/"}},
 		{"broker/bootstrap", []string{"broker/metadata", "dledger", "dledger/", "protocol", "internal/"}},
 		{"broker/", []string{"protocol", "protocol/record", "internal/", "broker/"}},
@@ -81,6 +84,13 @@ func owners() map[string][]string {
 	}
 }
 
+// strangers are parts of an owner that keep away from its third party all the same.
+func strangers() map[string][]string {
+	return map[string][]string{
+		"github.com/lni/dragonboat": {"dledger/journal", "dledger/raftfile"},
+	}
+}
+
 func under(path, prefix string) bool {
 	if rest, ok := strings.CutSuffix(prefix, "/"); ok {
 		return strings.HasPrefix(path, rest+"/")
@@ -101,6 +111,11 @@ func violations(p goPackage) []string {
 	var found []string
 	path := p.Path()
 	for _, imported := range p.Imports {
+		for prefix, who := range strangers() {
+			if under(imported, prefix) && slices.ContainsFunc(who, func(w string) bool { return under(path, w) }) {
+				found = append(found, path+" imports "+imported+", of which it knows nothing")
+			}
+		}
 		for prefix, who := range owners() {
 			if under(imported, prefix) && !slices.ContainsFunc(who, func(w string) bool { return under(path, w) }) && !testOnly(path) {
 				found = append(found, path+" imports "+imported+", which only "+strings.Join(who, ", ")+" may")
@@ -185,6 +200,11 @@ func TestImports_ViolationsAreSeen(t *testing.T) {
 		{"client is no server", "client", "broker", true},
 		{"pure sub-package has no log", "broker/metadata", "dledger", true},
 		{"test package outside tests", "broker", "broker/brokertest", true},
+		{"journal is below its replicas", "dledger/journal", "dledger", true},
+		{"journal knows no segments", "dledger/journal", "commitlog", true},
+		{"raftfile is below the journal", "dledger/raftfile", "dledger/journal", true},
+		{"transport carries and does not store", "dledger/transport", "dledger/journal", true},
+		{"dledger uses its journal", "dledger", "dledger/journal", false},
 		{"broker uses dledger", "broker", "dledger", false},
 		{"program wires", "cmd/broker", "dledger", false},
 		{"test package may", "broker/brokertest", "client", false},
@@ -194,9 +214,11 @@ func TestImports_ViolationsAreSeen(t *testing.T) {
 			t.Errorf("%s: %s -> %s: violation %v, want %v", row.name, row.from, row.to, got, row.bad)
 		}
 	}
-	raft := goPackage{ImportPath: module + "/broker", Imports: []string{"github.com/lni/dragonboat/v4"}}
-	if len(violations(raft)) == 0 {
-		t.Error("broker importing dragonboat was not seen")
+	for _, from := range []string{"broker", "dledger/journal", "dledger/raftfile"} {
+		raft := goPackage{ImportPath: module + "/" + from, Imports: []string{"github.com/lni/dragonboat/v4"}}
+		if len(violations(raft)) == 0 {
+			t.Errorf("%s importing dragonboat was not seen", from)
+		}
 	}
 }
 

@@ -1,4 +1,4 @@
-package dledger
+package journal
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/internal/vfs"
 )
 
@@ -24,36 +25,38 @@ const (
 // a sync keep processors from those who append.
 const checkpointWidth = 16
 
-type journalOptions struct {
-	fs    vfs.FS
-	dir   string
-	size  int64
-	hooks journalHooks
-	fatal func(error)
+// Options of a journal.
+type Options struct {
+	FS    vfs.FS
+	Dir   string // it exists
+	Size  int64  // of one file, in bytes; there are at most slotCount
+	Hooks Hooks
+	// Fatal is told of the first failure, once, and should end the process: whoever meets a failure waits for its return.
+	Fatal func(error)
 }
 
-// openJournal begins a fresh file after those that were replayed. The replayed files stay untouched until
-// adopt is called.
-func openJournal(o journalOptions, replay *journalReplay) (*journal, error) {
-	j := &journal{
-		fs: o.fs, dir: o.dir, size: o.size, hooks: o.hooks, fatal: o.fatal,
-		hard: make(map[shardKey]*hardEntry), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}),
+// Open prepares a journal that goes on where a replay ended. It writes nothing: the replayed files stay untouched until Begin,
+// before which replicas that have been recovered are told by Adopt.
+func Open(o Options, replay *Replayed) (*Journal, error) {
+	j := &Journal{
+		fs: o.FS, dir: o.Dir, size: o.Size, hooks: o.Hooks, fatal: o.Fatal,
+		hard: make(map[Key]*hardEntry), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}),
 	}
 	j.freed = sync.NewCond(&j.wmu)
-	for k, p := range replay.shards {
+	for k, p := range replay.Shards {
 		switch {
-		case p.suspect:
-			j.hard[k] = &hardEntry{state: p.hard, checkpoint: suspectCheckpoint}
-		case p.hasHard:
-			j.hard[k] = &hardEntry{state: p.hard, checkpoint: p.checkpoint, sync: p.sync}
+		case p.Suspect:
+			j.hard[k] = &hardEntry{state: p.Hard, checkpoint: suspectCheckpoint}
+		case p.HasHard:
+			j.hard[k] = &hardEntry{state: p.Hard, checkpoint: p.Checkpoint, sync: p.Sync}
 		}
 	}
 	return j, nil
 }
 
-// begin writes the hard states of all shards to a first file and frees every other slot: everything the
+// Begin writes the hard states of all shards to a first file and frees every other slot: everything the
 // replayed files said has been recovered, written and synced.
-func (j *journal) begin(replay *journalReplay) error {
+func (j *Journal) Begin(replay *Replayed) error {
 	slot, err := j.freeSlot(replay)
 	if err != nil {
 		return err
@@ -64,7 +67,7 @@ func (j *journal) begin(replay *journalReplay) error {
 	if err != nil {
 		return err
 	}
-	j.cur = &journalFile{slot: slot, file: file, seq: replay.last + 1, pos: journalHeaderSize, shards: make(map[*shardLog]struct{})}
+	j.cur = &journalFile{slot: slot, file: file, seq: replay.Last + 1, pos: HeaderSize, shards: make(map[Shard]struct{})}
 	// The header comes last: it says that the files before are not needed any more, so what they had of every shard
 	// must be durable before it is.
 	if err := j.writeHardStates(j.cur.seq); err != nil {
@@ -79,7 +82,7 @@ func (j *journal) begin(replay *journalReplay) error {
 	if err := j.endReplayed(replay); err != nil {
 		return err
 	}
-	for s := range journalSlots {
+	for s := range slotCount {
 		if s != slot {
 			j.free = append(j.free, s)
 		}
@@ -90,15 +93,15 @@ func (j *journal) begin(replay *journalReplay) error {
 
 // endReplayed declares the newest of the replayed files complete: should the new file's header be damaged one day, they
 // must not be taken for the state of the journal.
-func (j *journal) endReplayed(replay *journalReplay) error {
-	if replay.last == 0 {
+func (j *Journal) endReplayed(replay *Replayed) error {
+	if replay.Last == 0 {
 		return nil
 	}
-	f, err := j.openSlot(replay.lastSlot)
+	f, err := j.openSlot(replay.LastSlot)
 	if err != nil {
 		return err
 	}
-	if _, err := f.WriteAt(finishFrame(beginFrame(nil), frameEnd, replay.last, replay.lastPos, replay.lastPos), replay.lastPos); err != nil {
+	if _, err := f.WriteAt(finishFrame(beginFrame(nil), frameEnd, replay.Last, replay.LastPos, replay.LastPos), replay.LastPos); err != nil {
 		return fmt.Errorf("journal: write: %w", err)
 	}
 	if err := f.Sync(); err != nil {
@@ -109,9 +112,9 @@ func (j *journal) endReplayed(replay *journalReplay) error {
 
 // freeSlot finds a slot whose use cannot hurt the replayed files until the new one is durable. A slot whose header does
 // not check is the last resort: it was being begun, or it has been set aside.
-func (j *journal) freeSlot(replay *journalReplay) (int, error) {
+func (j *Journal) freeSlot(replay *Replayed) (int, error) {
 	broken := -1
-	for s := range journalSlots {
+	for s := range slotCount {
 		seq, known := replay.slots[s]
 		switch {
 		case !known || seq > 0 && seq < replay.liveFrom || seq == 0 && !replay.broken[s]:
@@ -127,10 +130,10 @@ func (j *journal) freeSlot(replay *journalReplay) (int, error) {
 }
 
 // writeHardStates writes every hard state whose newest copy is older than the sequence before. wmu is held.
-func (j *journal) writeHardStates(before uint64) error {
+func (j *Journal) writeHardStates(before uint64) error {
 	b := beginFrame(nil)
 	flush := func() error {
-		if len(b) == frameHeaderSize {
+		if len(b) == FrameHeaderSize {
 			return nil
 		}
 		err := j.put(b, frameRecords, spareSlots-1)
@@ -141,8 +144,8 @@ func (j *journal) writeHardStates(before uint64) error {
 		if h.seq >= before {
 			continue
 		}
-		r := shardRecord{key: k, hard: &h.state, checkpoint: h.checkpoint, sync: h.sync, truncate: h.truncate}
-		b, _ = appendShardRecord(b, &r)
+		r := Record{Key: k, Hard: &h.state, Checkpoint: h.checkpoint, Sync: h.sync, Truncate: h.truncate}
+		b, _ = appendRecord(b, &r)
 		h.seq = j.cur.seq
 		if len(b) > frameBodyMax {
 			if err := flush(); err != nil {
@@ -153,7 +156,7 @@ func (j *journal) writeHardStates(before uint64) error {
 	return flush()
 }
 
-func (j *journal) wakeCheckpointer() {
+func (j *Journal) wakeCheckpointer() {
 	select {
 	case j.wake <- struct{}{}:
 	default:
@@ -161,14 +164,14 @@ func (j *journal) wakeCheckpointer() {
 }
 
 // hurryCheckpoint lets the running checkpoint, or else the next one, be done at once.
-func (j *journal) hurryCheckpoint() {
+func (j *Journal) hurryCheckpoint() {
 	select {
 	case j.hurry <- struct{}{}:
 	default:
 	}
 }
 
-func (j *journal) checkpointer() {
+func (j *Journal) checkpointer() {
 	due := time.NewTimer(checkpointInterval)
 	defer due.Stop()
 	for {
@@ -179,22 +182,22 @@ func (j *journal) checkpointer() {
 		case <-due.C:
 		}
 		if err := j.checkpointSlowly(); err != nil {
-			_ = j.fail(err)
+			_ = j.Fail(err)
 			return
 		}
 		due.Reset(checkpointInterval)
 	}
 }
 
-// checkpoint makes everything that the journal says of entries stand in .raft and segment files, and frees
+// Checkpoint makes everything that the journal says of entries stand in .raft and segment files, and frees
 // the files that are complete. The caller waits for it.
-func (j *journal) checkpoint() error {
+func (j *Journal) Checkpoint() error {
 	j.hurryCheckpoint() // one may be running
 	return j.checkpointAt(func(int, int) bool { return true })
 }
 
 // checkpointSlowly does the same, spread out until somebody is in a hurry.
-func (j *journal) checkpointSlowly() error {
+func (j *Journal) checkpointSlowly() error {
 	began, hurried := time.Now(), false
 	return j.checkpointAt(func(done, of int) bool {
 		span := min(checkpointSpan, time.Duration(of)*checkpointStep)
@@ -219,23 +222,23 @@ func (j *journal) checkpointSlowly() error {
 type checkpointPace func(done, of int) (hurried bool)
 
 // checkpointAt makes a checkpoint at the speed that pace allows.
-func (j *journal) checkpointAt(pace checkpointPace) error {
+func (j *Journal) checkpointAt(pace checkpointPace) error {
 	j.ckpt.Lock()
 	defer j.ckpt.Unlock()
-	if err := j.failed(); err != nil {
+	if err := j.Failed(); err != nil {
 		return err
 	}
 	j.wmu.Lock()
-	shards := make(map[*shardLog]struct{})
+	shards := make(map[Shard]struct{})
 	retired := len(j.live)
 	for _, f := range append(j.live[:retired:retired], j.cur) {
 		for s := range f.shards {
 			shards[s] = struct{}{}
 		}
 	}
-	j.cur.shards = make(map[*shardLog]struct{})
+	j.cur.shards = make(map[Shard]struct{})
 	for s := range shards {
-		if h := j.hard[s.key]; h != nil {
+		if h := j.hard[s.Key()]; h != nil {
 			h.cut = h.truncate > 0
 		}
 	}
@@ -255,12 +258,12 @@ func (j *journal) checkpointAt(pace checkpointPace) error {
 }
 
 // checkpointShards checkpoints several shards at once if somebody waits: it is waiting for the disk, mostly.
-func checkpointShards(shards map[*shardLog]struct{}, pace checkpointPace) (map[*shardLog]checkpointResult, error) {
+func checkpointShards(shards map[Shard]struct{}, pace checkpointPace) (map[Shard]Checkpointed, error) {
 	var (
 		mu    sync.Mutex
 		errs  error
 		wg    sync.WaitGroup
-		out   = make(map[*shardLog]checkpointResult, len(shards))
+		out   = make(map[Shard]Checkpointed, len(shards))
 		slots = make(chan struct{}, checkpointWidth)
 	)
 	n := 0
@@ -272,7 +275,7 @@ func checkpointShards(shards map[*shardLog]struct{}, pace checkpointPace) (map[*
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			r, err := s.checkpoint()
+			r, err := s.Checkpoint()
 			mu.Lock()
 			defer mu.Unlock()
 			errs = errors.Join(errs, err)
@@ -285,19 +288,13 @@ func checkpointShards(shards map[*shardLog]struct{}, pace checkpointPace) (map[*
 	return out, errs
 }
 
-type checkpointResult struct {
-	index Index
-	sync  syncPoint
-	gone  bool // the shard has been closed or deleted: nothing is said of it
-}
-
 // retire notes the checkpoints and hard states in the current file, syncs it, and frees the n oldest files. wmu
 // is held; it is released while syncing is not possible otherwise, so the sync happens under it: once per file.
-func (j *journal) retire(n int, seq uint64, done map[*shardLog]checkpointResult) error {
+func (j *Journal) retire(n int, seq uint64, done map[Shard]Checkpointed) error {
 	b := beginFrame(nil)
 	for s, c := range done {
-		h := j.hard[s.key]
-		if c.gone || h == nil {
+		h := j.hard[s.Key()]
+		if c.Gone || h == nil {
 			continue
 		}
 		if h.cut {
@@ -305,16 +302,16 @@ func (j *journal) retire(n int, seq uint64, done map[*shardLog]checkpointResult)
 			if h.truncate > 0 {
 				// The truncation itself may not, and the files do not follow it yet: it is said once more.
 				h.seq = j.cur.seq
-				r := shardRecord{key: s.key, hard: &h.state, checkpoint: h.checkpoint, truncate: h.truncate}
-				b, _ = appendShardRecord(b, &r)
+				r := Record{Key: s.Key(), Hard: &h.state, Checkpoint: h.checkpoint, Truncate: h.truncate}
+				b, _ = appendRecord(b, &r)
 			}
 			continue
 		}
-		h.checkpoint, h.sync, h.seq = c.index, c.sync, j.cur.seq
-		r := shardRecord{key: s.key, hard: &h.state, checkpoint: c.index, sync: c.sync}
-		b, _ = appendShardRecord(b, &r)
+		h.checkpoint, h.sync, h.seq = c.Index, c.Sync, j.cur.seq
+		r := Record{Key: s.Key(), Hard: &h.state, Checkpoint: c.Index, Sync: c.Sync}
+		b, _ = appendRecord(b, &r)
 	}
-	if len(b) > frameHeaderSize {
+	if len(b) > FrameHeaderSize {
 		if err := j.put(b, frameRecords, spareSlots-1); err != nil {
 			return err
 		}
@@ -337,36 +334,43 @@ func (j *journal) retire(n int, seq uint64, done map[*shardLog]checkpointResult)
 	return nil
 }
 
-// known is what a journal that replays nothing has of a shard: its hard state and how far its files are; nil if nothing.
-func (j *journal) known(k shardKey) *pendingShard {
+// Adopt sets what is known of a shard that has been recovered. It must be called before Begin.
+func (j *Journal) Adopt(k Key, hard HardState, checkpoint raftfile.Index, synced SyncPoint) {
+	j.wmu.Lock()
+	defer j.wmu.Unlock()
+	j.hard[k] = &hardEntry{state: hard, checkpoint: checkpoint, sync: synced}
+}
+
+// Known is what a journal that replays nothing has of a shard: its hard state and how far its files are; nil if nothing.
+func (j *Journal) Known(k Key) *Pending {
 	j.wmu.Lock()
 	defer j.wmu.Unlock()
 	h := j.hard[k]
 	if h == nil || h.state.Term == 0 || h.checkpoint == suspectCheckpoint {
 		return nil
 	}
-	return &pendingShard{key: k, hard: h.state, hasHard: true, checkpoint: h.checkpoint, sync: h.sync}
+	return &Pending{Key: k, Hard: h.state, HasHard: true, Checkpoint: h.checkpoint, Sync: h.sync}
 }
 
-// forgetShard drops what is remembered of a deleted shard.
-func (j *journal) forgetShard(s *shardLog) {
+// Forget drops what is remembered of a deleted shard.
+func (j *Journal) Forget(s Shard) {
 	j.wmu.Lock()
 	defer j.wmu.Unlock()
-	delete(j.hard, s.key)
+	delete(j.hard, s.Key())
 	for _, f := range append(j.live[:len(j.live):len(j.live)], j.cur) {
 		delete(f.shards, s)
 	}
 }
 
-// forgetKey is forgetShard for a shard that is not open.
-func (j *journal) forgetKey(k shardKey) {
+// ForgetKey is Forget for a shard that is not open.
+func (j *Journal) ForgetKey(k Key) {
 	j.wmu.Lock()
 	defer j.wmu.Unlock()
 	delete(j.hard, k)
 }
 
-// close checkpoints everything, so that the next start replays nothing, and closes the files.
-func (j *journal) close() error {
+// Close checkpoints everything, so that the next start replays nothing, and closes the files.
+func (j *Journal) Close() error {
 	j.wmu.Lock()
 	if j.closed {
 		j.wmu.Unlock()
@@ -376,9 +380,9 @@ func (j *journal) close() error {
 	j.wmu.Unlock()
 	close(j.quit)
 	j.done.Wait()
-	err := j.failed()
+	err := j.Failed()
 	if err == nil && j.cur != nil {
-		err = j.checkpoint()
+		err = j.Checkpoint()
 	}
 	for _, f := range j.slots {
 		if f != nil {

@@ -1,4 +1,4 @@
-package dledger
+package journal
 
 import (
 	"errors"
@@ -8,20 +8,20 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stelemq/stele/dledger/raftfile"
 	"github.com/stelemq/stele/internal/vfs"
-	"github.com/stelemq/stele/protocol/record"
 )
 
 const (
-	// journalSlots bounds the files: one being written, the others waiting for their checkpoint or free. One is not even
+	// slotCount bounds the files: one being written, the others waiting for their checkpoint or free. One is not even
 	// live in the newest header: the next start needs it for its own first file.
-	journalSlots = 5
+	slotCount = 5
 	// spareSlots is how many free slots a writer leaves. The checkpointer may take one of them: it would otherwise wait for
 	// itself.
 	spareSlots = 2
-	// inlineShardMax is the most bytes of one shard that go into the journal instead of syncing its
+	// InlineMax is the most bytes of one shard that go into the journal instead of syncing its
 	// segment: beyond it writing them twice costs more than a sync in parallel.
-	inlineShardMax = 32 << 10
+	InlineMax = 32 << 10
 	// inlineTotalMax bounds the inlined bytes of one frame, and with inlineShare a part of the file. Small bytes of many
 	// shards are cheaper to write twice than to sync one by one: a sync costs as much as tens of KiB written.
 	inlineTotalMax = 1 << 20
@@ -41,34 +41,34 @@ type journalFile struct {
 	seq    uint64
 	pos    int64 // next frame
 	synced int64 // everything before it is on stable storage
-	shards map[*shardLog]struct{}
+	shards map[Shard]struct{}
 }
 
 // hardEntry is what the journal must carry over when it recycles the file that holds it.
 type hardEntry struct {
-	state      hardState
-	checkpoint Index
-	sync       syncPoint
+	state      HardState
+	checkpoint raftfile.Index
+	sync       SyncPoint
 	seq        uint64 // of the file with the newest copy
 	// cut: a suffix has been removed since the running checkpoint began, so that what it found out
 	// must not be written behind the truncation.
 	cut bool
 	// truncate is the first index of a truncation that the files do not follow yet; 0 = none.
-	truncate Index
+	truncate raftfile.Index
 }
 
-// journal is the write-ahead log of the Raft side, shared by all shards of a log directory.
-// Format and argument: docs/format/journal.md.
-type journal struct {
+// Journal is the write-ahead log of the Raft side, shared by all replicas of a log directory. Format and argument:
+// docs/format/journal.md. All methods are safe for concurrent use after Begin. The first failed write or sync is final: see Fail.
+type Journal struct {
 	fs    vfs.FS
 	dir   string
 	size  int64
-	hooks journalHooks
+	hooks Hooks
 	fatal func(error)
 
 	mu sync.Mutex
 	// mu guards:
-	queue []*saveRequest
+	queue []*Request
 	busy  bool // somebody is flushing
 	err   error
 
@@ -76,10 +76,10 @@ type journal struct {
 	// wmu guards:
 	cur      *journalFile
 	live     []*journalFile // older than cur, waiting for their checkpoint; ascending
-	slots    [journalSlots]vfs.File
+	slots    [slotCount]vfs.File
 	free     []int
 	freed    *sync.Cond // on wmu: free has grown, or the journal has failed
-	hard     map[shardKey]*hardEntry
+	hard     map[Key]*hardEntry
 	relaxed  int64 // bytes of relaxed partitions since the last checkpoint
 	frameBuf []byte
 
@@ -92,58 +92,64 @@ type journal struct {
 	closed bool
 }
 
-// journalHooks observe the journal; all may be nil.
-type journalHooks struct {
-	fsync func(d time.Duration)
-	frame func(bytes, saves int)
+// Hooks observe the journal; each may be nil. They are called on the goroutine that writes and must not block.
+type Hooks struct {
+	Fsync func(d time.Duration)  // after each sync of a journal file or of segments
+	Frame func(bytes, saves int) // after each frame of saves has been written; not yet synced
 }
 
-// saveRequest is one SaveRaftState call's part for the journal.
-type saveRequest struct {
-	saves   []*shardSave
-	durable bool // the caller waits for stable storage
+// Request is what one step worker wants to persist, of several replicas, at once. It may be used again once Commit has returned;
+// the journal keeps nothing of it.
+type Request struct {
+	Saves []*Save
+	// Durable: Commit returns when everything that is durable among Saves is on stable storage. Else it returns when the records
+	// stand in the page cache.
+	Durable bool
 	lead    bool // set before ready is signalled: the waiter is to flush the queue
 	err     error
 	ready   chan struct{}
 }
 
-// shardSave is what one step wants to persist of one shard. While it is queued the shard's worker waits, so
+// Save is what one step wants to persist of one shard. While it is queued the shard's worker waits, so
 // nothing else writes to the shard's log.
-type shardSave struct {
-	shard   *shardLog
-	record  shardRecord
-	durable bool
-	// data is where the step's bytes lie, if they are contiguous in one segment: a candidate for inlining.
-	data inlineRun
-	// end is the log's end after the step.
-	end     syncPoint
+type Save struct {
+	Shard   Shard
+	Record  Record
+	Durable bool
+	// Data is where the step's bytes lie, if they are contiguous in one segment: a candidate for inlining.
+	Data Run
+	// End is the log's end after the step.
+	End     SyncPoint
 	inlined bool
 	syncing bool // its segment is being synced already
 }
 
 // inlinable reports whether the bytes are few, and behind nothing but safe bytes.
-func (s *shardSave) inlinable() bool {
-	n := len(s.data.bytes)
-	return s.durable && n > 0 && n <= inlineShardMax && s.shard.safeAt(s.data.segment, s.data.pos)
+func (s *Save) inlinable() bool {
+	n := len(s.Data.Bytes)
+	return s.Durable && n > 0 && n <= InlineMax && s.Shard.SafeAt(s.Data.Segment, s.Data.Pos)
 }
 
-// commit writes the request's records and, if it is durable, returns only when they and the bytes they describe
-// are on stable storage.
-func (j *journal) commit(r *saveRequest) error {
-	if !r.durable {
+// Commit writes the request's records and, if it is durable, returns only when they and the bytes they describe
+// are on stable storage. An error is that of the first failure of this journal: nothing of the request may be acknowledged.
+func (j *Journal) Commit(r *Request) error {
+	if r.err = nil; r.ready == nil {
+		r.ready = make(chan struct{}, 1)
+	}
+	if !r.Durable {
 		return j.commitRelaxed(r)
 	}
 	// Bytes that are not inlined wait neither for the journal nor for each other, nor does the journal wait for them.
 	var segments segmentSyncs
-	for _, s := range r.saves {
-		if s.durable && !s.inlinable() {
+	for _, s := range r.Saves {
+		if s.Durable && !s.inlinable() {
 			s.syncing = true
-			segments.start(s, j.hooks.fsync)
+			segments.start(s, j.hooks.Fsync)
 		}
 	}
 	err := j.commitRecords(r)
 	if synced := segments.wait(); synced != nil {
-		err = j.fail(synced)
+		err = j.Fail(synced)
 	}
 	return err
 }
@@ -156,12 +162,12 @@ type segmentSyncs struct {
 }
 
 // start begins to sync the segments of a save's shard, unless that is not needed.
-func (y *segmentSyncs) start(s *shardSave, observe func(time.Duration)) {
-	if !s.shard.unsafe(s.end) {
+func (y *segmentSyncs) start(s *Save, observe func(time.Duration)) {
+	if s.Shard.SafeAt(s.End.Segment, s.End.Pos) {
 		return
 	}
 	y.wg.Go(func() {
-		if err := s.shard.syncData(observe); err != nil {
+		if err := s.Shard.SyncData(observe); err != nil {
 			y.mu.Lock()
 			defer y.mu.Unlock()
 			y.errs = errors.Join(y.errs, err)
@@ -176,7 +182,7 @@ func (y *segmentSyncs) wait() error {
 
 // commitRecords makes the request's records durable, and the bytes that are inlined. Whoever finds the journal free writes
 // and syncs for everybody queued.
-func (j *journal) commitRecords(r *saveRequest) error {
+func (j *Journal) commitRecords(r *Request) error {
 	j.mu.Lock()
 	if j.err != nil {
 		defer j.mu.Unlock()
@@ -207,23 +213,23 @@ func (j *journal) commitRecords(r *saveRequest) error {
 }
 
 // takeGroup takes queued requests up to the size of a frame.
-func (j *journal) takeGroup() []*saveRequest {
+func (j *Journal) takeGroup() []*Request {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	n, bytes := 0, 0
 	for n < len(j.queue) && (n == 0 || bytes < frameBodyMax) {
-		for _, s := range j.queue[n].saves {
-			bytes += 128 + entryFixed*len(s.record.entries)
+		for _, s := range j.queue[n].Saves {
+			bytes += 128 + raftfile.EntryFixed*len(s.Record.Entries)
 		}
 		n++
 	}
 	group := j.queue[:n:n]
-	j.queue = append([]*saveRequest(nil), j.queue[n:]...)
+	j.queue = append([]*Request(nil), j.queue[n:]...)
 	return group
 }
 
 // handOver lets the first waiter flush next, so that no worker serves the others for ever.
-func (j *journal) handOver() {
+func (j *Journal) handOver() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(j.queue) == 0 {
@@ -236,24 +242,24 @@ func (j *journal) handOver() {
 }
 
 // commitRelaxed writes the records into the page cache and returns.
-func (j *journal) commitRelaxed(r *saveRequest) error {
-	if err := j.failed(); err != nil {
+func (j *Journal) commitRelaxed(r *Request) error {
+	if err := j.Failed(); err != nil {
 		return err
 	}
 	if err := j.writeRelaxed(r); err != nil {
-		return j.fail(err)
+		return j.Fail(err)
 	}
 	return nil
 }
 
-func (j *journal) writeRelaxed(r *saveRequest) error {
+func (j *Journal) writeRelaxed(r *Request) error {
 	j.wmu.Lock()
 	defer j.wmu.Unlock()
-	if _, _, err := j.writeFrame([]*saveRequest{r}); err != nil {
+	if _, _, err := j.writeFrame([]*Request{r}); err != nil {
 		return err
 	}
-	for _, s := range r.saves {
-		j.relaxed += s.record.dataBytes()
+	for _, s := range r.Saves {
+		j.relaxed += s.Record.dataBytes()
 	}
 	if j.relaxed > relaxedBytesMax {
 		j.wakeCheckpointer()
@@ -264,24 +270,24 @@ func (j *journal) writeRelaxed(r *saveRequest) error {
 	return nil
 }
 
-// sync makes everything written so far durable: what relaxed partitions have written waits for no other sync.
-func (j *journal) sync() error {
+// Sync makes everything written so far durable: what relaxed partitions have written waits for no other sync.
+func (j *Journal) Sync() error {
 	j.wmu.Lock()
 	f, end := j.cur, j.cur.pos // what stands in older files was synced when they were completed
 	j.wmu.Unlock()
 	return j.syncFile(f, end)
 }
 
-func (r *shardRecord) dataBytes() (n int64) {
-	for i := range r.entries {
-		n += int64(r.entries[i].length)
+func (r *Record) dataBytes() (n int64) {
+	for i := range r.Entries {
+		n += int64(r.Entries[i].Length)
 	}
 	return n
 }
 
 // flush writes a group as one frame and syncs it, and in parallel the segments whose bytes did not fit it.
-func (j *journal) flush(group []*saveRequest) error {
-	if err := j.failed(); err != nil {
+func (j *Journal) flush(group []*Request) error {
+	if err := j.Failed(); err != nil {
 		return err
 	}
 	chooseInlined(group, min(inlineTotalMax, j.size/inlineShare))
@@ -289,33 +295,33 @@ func (j *journal) flush(group []*saveRequest) error {
 	file, end, err := j.writeFrame(group)
 	j.wmu.Unlock()
 	if err != nil {
-		return j.fail(err)
+		return j.Fail(err)
 	}
 	var segments segmentSyncs
 	for _, g := range group {
-		for _, s := range g.saves {
+		for _, s := range g.Saves {
 			switch {
-			case !s.durable || s.syncing:
+			case !s.Durable || s.syncing:
 			case s.inlined:
-				s.shard.markInlined(s.end)
+				s.Shard.MarkInlined(s.End)
 			default:
-				segments.start(s, j.hooks.fsync)
+				segments.start(s, j.hooks.Fsync)
 			}
 		}
 	}
 	err = j.syncFile(file, end)
 	if err = errors.Join(err, segments.wait()); err != nil {
-		return j.fail(err)
+		return j.Fail(err)
 	}
 	return nil
 }
 
 // chooseInlined decides whose bytes ride in the journal. All together are at most limit.
-func chooseInlined(group []*saveRequest, limit int64) {
+func chooseInlined(group []*Request, limit int64) {
 	total := int64(0)
 	for _, g := range group {
-		for _, s := range g.saves {
-			n := int64(len(s.data.bytes))
+		for _, s := range g.Saves {
+			n := int64(len(s.Data.Bytes))
 			if !s.syncing && total+n <= limit && s.inlinable() {
 				s.inlined = true
 				total += n
@@ -325,11 +331,11 @@ func chooseInlined(group []*saveRequest, limit int64) {
 }
 
 // writeFrame writes the requests as one frame and returns the file and the position after the frame. wmu is held.
-func (j *journal) writeFrame(group []*saveRequest) (*journalFile, int64, error) {
+func (j *Journal) writeFrame(group []*Request) (*journalFile, int64, error) {
 	b := beginFrame(j.frameBuf[:0])
 	saves := 0
 	for _, g := range group {
-		for _, s := range g.saves {
+		for _, s := range g.Saves {
 			b = j.appendSave(b, s)
 			saves++
 		}
@@ -338,55 +344,55 @@ func (j *journal) writeFrame(group []*saveRequest) (*journalFile, int64, error) 
 		return nil, 0, err
 	}
 	for _, g := range group {
-		for _, s := range g.saves {
+		for _, s := range g.Saves {
 			j.note(s)
 		}
 	}
-	if j.hooks.frame != nil {
-		j.hooks.frame(len(b), saves)
+	if j.hooks.Frame != nil {
+		j.hooks.Frame(len(b), saves)
 	}
 	return j.cur, j.cur.pos, nil
 }
 
-func (j *journal) appendSave(b []byte, s *shardSave) []byte {
-	s.record.sync = s.shard.syncedTo()
-	b, countAt := appendShardRecord(b, &s.record)
+func (j *Journal) appendSave(b []byte, s *Save) []byte {
+	s.Record.Sync = s.Shard.SyncedTo()
+	b, countAt := appendRecord(b, &s.Record)
 	if s.inlined {
-		b = appendRunHeader(b, s.data.segment, s.data.pos, int64(len(s.data.bytes)))
-		b = append(b, s.data.bytes...)
+		b = appendRunHeader(b, s.Data.Segment, s.Data.Pos, int64(len(s.Data.Bytes)))
+		b = append(b, s.Data.Bytes...)
 		b[countAt] = 1
 	}
 	return b
 }
 
 // note remembers where a shard's newest hard state stands and that the file needs the shard's checkpoint.
-func (j *journal) note(s *shardSave) {
-	r := &s.record
-	e := j.hard[r.key]
+func (j *Journal) note(s *Save) {
+	r := &s.Record
+	e := j.hard[r.Key]
 	if e == nil {
 		e = &hardEntry{}
-		j.hard[r.key] = e
+		j.hard[r.Key] = e
 	}
-	if r.hard != nil {
-		e.state, e.seq, e.sync = *r.hard, j.cur.seq, r.sync
+	if r.Hard != nil {
+		e.state, e.seq, e.sync = *r.Hard, j.cur.seq, r.Sync
 	}
-	if r.checkpoint > 0 {
-		e.checkpoint = r.checkpoint
+	if r.Checkpoint > 0 {
+		e.checkpoint = r.Checkpoint
 	}
-	if r.truncate > 0 {
-		e.cut, e.truncate = true, r.truncate
-		e.sync, e.checkpoint = syncPoint{}, min(e.checkpoint, r.truncate-1)
+	if r.Truncate > 0 {
+		e.cut, e.truncate = true, r.Truncate
+		e.sync, e.checkpoint = SyncPoint{}, min(e.checkpoint, r.Truncate-1)
 	}
-	if n := len(r.entries); n > 0 {
-		s.shard.setJournaled(r.entries[n-1].index)
+	if n := len(r.Entries); n > 0 {
+		s.Shard.SetJournaled(r.Entries[n-1].Index)
 	}
-	if len(r.entries) > 0 || r.truncate > 0 {
-		j.cur.shards[s.shard] = struct{}{}
+	if len(r.Entries) > 0 || r.Truncate > 0 {
+		j.cur.shards[s.Shard] = struct{}{}
 	}
 }
 
-// truncated notes that a shard's files follow its newest truncation.
-func (j *journal) truncated(k shardKey) {
+// Truncated notes that a shard's files follow its newest truncation.
+func (j *Journal) Truncated(k Key) {
 	j.wmu.Lock()
 	defer j.wmu.Unlock()
 	if e := j.hard[k]; e != nil {
@@ -397,9 +403,9 @@ func (j *journal) truncated(k shardKey) {
 // put writes a begun frame at the end of the current file, rotating first if it does not fit. wmu is held.
 //
 // spare is how many free slots it must leave: spareSlots for writers, one less for the checkpointer.
-func (j *journal) put(b []byte, kind uint32, spare int) error {
-	if need := int64(align8(len(b))); j.cur.pos+need+frameHeaderSize > j.size {
-		if need+journalHeaderSize+frameHeaderSize > j.size {
+func (j *Journal) put(b []byte, kind uint32, spare int) error {
+	if need := int64(raftfile.Align8(len(b))); j.cur.pos+need+FrameHeaderSize > j.size {
+		if need+HeaderSize+FrameHeaderSize > j.size {
 			return fmt.Errorf("journal: frame of %d bytes does not fit a file of %d", need, j.size)
 		}
 		if err := j.rotate(spare); err != nil {
@@ -420,13 +426,13 @@ func (j *journal) put(b []byte, kind uint32, spare int) error {
 }
 
 // syncFile makes the file durable up to end at least.
-func (j *journal) syncFile(f *journalFile, end int64) error {
+func (j *Journal) syncFile(f *journalFile, end int64) error {
 	start := time.Now()
 	if err := f.file.Sync(); err != nil {
 		return fmt.Errorf("journal: sync: %w", err)
 	}
-	if j.hooks.fsync != nil {
-		j.hooks.fsync(time.Since(start))
+	if j.hooks.Fsync != nil {
+		j.hooks.Fsync(time.Since(start))
 	}
 	j.wmu.Lock()
 	f.synced = max(f.synced, end)
@@ -436,9 +442,9 @@ func (j *journal) syncFile(f *journalFile, end int64) error {
 
 // rotate begins a new file. The new header is durable before the old file is declared complete, and that
 // before anything is written behind the new header; replay relies on both. wmu is held.
-func (j *journal) rotate(spare int) error {
+func (j *Journal) rotate(spare int) error {
 	for len(j.free) <= spare {
-		if err := j.failed(); err != nil {
+		if err := j.Failed(); err != nil {
 			return err
 		}
 		j.wakeCheckpointer()
@@ -448,7 +454,7 @@ func (j *journal) rotate(spare int) error {
 	old := j.cur
 	slot := j.free[0]
 	j.free = j.free[1:]
-	next := &journalFile{slot: slot, seq: old.seq + 1, shards: make(map[*shardLog]struct{})}
+	next := &journalFile{slot: slot, seq: old.seq + 1, shards: make(map[Shard]struct{})}
 	oldest := old.seq
 	if len(j.live) > 0 {
 		oldest = j.live[0].seq
@@ -474,18 +480,18 @@ func (j *journal) rotate(spare int) error {
 }
 
 // beginFile opens the slot of f and writes its header durably.
-func (j *journal) beginFile(f *journalFile, oldest uint64) error {
+func (j *Journal) beginFile(f *journalFile, oldest uint64) error {
 	file, err := j.openSlot(f.slot)
 	if err != nil {
 		return err
 	}
-	f.file, f.pos = file, journalHeaderSize
+	f.file, f.pos = file, HeaderSize
 	return j.writeHeader(f, oldest)
 }
 
 // writeHeader writes the header of f durably, and with it the frames that stand behind it already.
-func (j *journal) writeHeader(f *journalFile, oldest uint64) error {
-	if _, err := f.file.WriteAt(encodeJournalHeader(f.seq, oldest), 0); err != nil {
+func (j *Journal) writeHeader(f *journalFile, oldest uint64) error {
+	if _, err := f.file.WriteAt(encodeHeader(f.seq, oldest), 0); err != nil {
 		return fmt.Errorf("journal: write header: %w", err)
 	}
 	if err := f.file.Sync(); err != nil {
@@ -495,12 +501,12 @@ func (j *journal) writeHeader(f *journalFile, oldest uint64) error {
 	return nil
 }
 
-func (j *journal) slotName(slot int) string {
+func (j *Journal) slotName(slot int) string {
 	return filepath.Join(j.dir, fmt.Sprintf("%d.journal", slot))
 }
 
 // openSlot opens a slot's file, creating and preallocating it if it is new.
-func (j *journal) openSlot(slot int) (vfs.File, error) {
+func (j *Journal) openSlot(slot int) (vfs.File, error) {
 	if f := j.slots[slot]; f != nil {
 		return f, nil
 	}
@@ -518,15 +524,17 @@ func (j *journal) openSlot(slot int) (vfs.File, error) {
 	return f, nil
 }
 
-func (j *journal) failed() error {
+// Failed is the first failure, nil while there is none.
+func (j *Journal) Failed() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.err
 }
 
-// fail makes err final (wmu is not held) and returns when the process has been told to end, if ever: nothing is written or acknowledged after it, and the process ends. A write or sync
-// that failed is not tried again, since the page cache then proves nothing.
-func (j *journal) fail(err error) error {
+// Fail makes err, or the failure before it, final and returns it, once the process has been told to end, if ever: nothing is
+// written or acknowledged after it. A write or sync that failed is not tried again, since the page cache then proves nothing.
+// wmu is not held.
+func (j *Journal) Fail(err error) error {
 	j.mu.Lock()
 	first := j.err == nil
 	if first {
@@ -544,59 +552,4 @@ func (j *journal) fail(err error) error {
 	j.fatal(err)
 	close(j.ended)
 	return err
-}
-
-// safeAt, syncedTo and the like are the shard's view of what is durable; see shardLog.
-type durability struct {
-	mu sync.Mutex
-	// mu guards:
-	synced syncPoint // stored bytes before it are synced in the segments
-	safe   syncPoint // stored bytes before it are synced or inlined in a live journal file
-}
-
-func (d *durability) syncedTo() syncPoint {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.synced
-}
-
-// safeAt reports whether everything before a position is safe.
-func (d *durability) safeAt(segment record.Offset, pos int64) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return !d.safe.before(segment, pos)
-}
-
-// unsafe reports whether something before end is not safe.
-func (d *durability) unsafe(end syncPoint) bool { return !d.safeAt(end.segment, end.pos) }
-
-func (d *durability) markInlined(end syncPoint) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.safe.before(end.segment, end.pos) {
-		d.safe = end
-	}
-}
-
-func (d *durability) markSynced(end syncPoint) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.synced.before(end.segment, end.pos) {
-		d.synced = end
-	}
-	if d.safe.before(end.segment, end.pos) {
-		d.safe = end
-	}
-}
-
-// cut follows a truncation of the log to end.
-func (d *durability) cut(end syncPoint) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if end.before(d.synced.segment, d.synced.pos) {
-		d.synced = end
-	}
-	if end.before(d.safe.segment, d.safe.pos) {
-		d.safe = end
-	}
 }

@@ -1,17 +1,17 @@
-package dledger
+package journal
 
 import "fmt"
 
 // fillChunk is how much is written at once to fill a slot.
 const fillChunk = 1 << 20
 
-// startFiller fills the slots in the background, until close.
-func (j *journal) startFiller() { j.done.Go(j.filler) }
+// StartFiller fills the slots in the background, until close.
+func (j *Journal) StartFiller() { j.done.Go(j.filler) }
 
 // filler writes zeros to slots that are not as long as they will be. A sync of a write within a file is the cheapest there is;
 // one that makes the file longer, or is the first in a preallocated block, waits for the file system's own journal too,
 // and with it for what others sync. When it is done it has the first file of a new journal left for a filled one.
-func (j *journal) filler() {
+func (j *Journal) filler() {
 	filled := false
 	for tried := make(map[int]bool); ; {
 		slot := j.takeUnfilled(tried)
@@ -21,7 +21,7 @@ func (j *journal) filler() {
 		wrote, err := j.fill(slot)
 		j.giveBack(slot)
 		if err != nil {
-			_ = j.fail(err)
+			_ = j.Fail(err)
 			return
 		}
 		filled = filled || wrote
@@ -30,16 +30,16 @@ func (j *journal) filler() {
 		return
 	}
 	if err := j.leaveUnfilled(); err != nil {
-		_ = j.fail(err)
+		_ = j.Fail(err)
 	}
 }
 
 // takeUnfilled takes a free slot that has not been tried out of the list, as if it were in use; -1 if there is none,
 // or nobody wants it any more.
-func (j *journal) takeUnfilled(tried map[int]bool) int {
+func (j *Journal) takeUnfilled(tried map[int]bool) int {
 	j.wmu.Lock()
 	defer j.wmu.Unlock()
-	if j.closed || j.failed() != nil || len(j.free) <= spareSlots {
+	if j.closed || j.Failed() != nil || len(j.free) <= spareSlots {
 		return -1
 	}
 	for i, slot := range j.free {
@@ -52,7 +52,7 @@ func (j *journal) takeUnfilled(tried map[int]bool) int {
 	return -1
 }
 
-func (j *journal) giveBack(slot int) {
+func (j *Journal) giveBack(slot int) {
 	j.wmu.Lock()
 	defer j.wmu.Unlock()
 	j.free = append(j.free, slot)
@@ -60,7 +60,7 @@ func (j *journal) giveBack(slot int) {
 }
 
 // fill extends a slot that nobody uses to its full length. What it held before stays: it ends at its first bad frame as ever.
-func (j *journal) fill(slot int) (wrote bool, err error) {
+func (j *Journal) fill(slot int) (wrote bool, err error) {
 	f, err := j.openSlot(slot)
 	if err != nil {
 		return false, err
@@ -86,7 +86,7 @@ func (j *journal) fill(slot int) (wrote bool, err error) {
 	return wrote, nil
 }
 
-func (j *journal) closing() bool {
+func (j *Journal) closing() bool {
 	select {
 	case <-j.quit:
 		return true
@@ -96,7 +96,7 @@ func (j *journal) closing() bool {
 }
 
 // leaveUnfilled rotates if the current file is shorter than a filled one.
-func (j *journal) leaveUnfilled() error {
+func (j *Journal) leaveUnfilled() error {
 	j.wmu.Lock()
 	defer j.wmu.Unlock()
 	size, err := j.cur.file.Size()

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	pb "github.com/lni/dragonboat/v4/raftpb"
+
 	"github.com/stelemq/stele/dledger/transport"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -388,6 +390,36 @@ func TestCluster_TransferLeadership(t *testing.T) {
 		})
 		await(t, "an acknowledged batch", func() bool { return c.produce(16, batchOf(t, 1, -1, -1, -1)).Err == nil })
 	}
+	c.equal(16)
+}
+
+// Raft passes over the word to take over while a committed entry is not applied: the replica repeats it to itself.
+func TestCluster_TransferThatRaftPassesOver(t *testing.T) {
+	c := newCluster(t, 3)
+	for i := range c.hosts {
+		c.start(i)
+	}
+	c.create(16, LogConfig{SegmentBytes: 1 << 20, FlushMessages: 1})
+	c.produce(16, batchOf(t, 1, -1, -1, -1))
+	from := c.leader(16)
+	to := (from + 1) % 3
+	term := func(n int) Term {
+		p := c.partition(n, 16)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.term
+	}
+	heir := c.partition(to, 16)
+	await(t, "the successor takes over", func() bool {
+		// Raft never sees this message: it is as if it had passed over it.
+		word := pb.Message{Type: pb.TimeoutNow, ShardID: 16, From: uint64(from + 1), To: uint64(heir.shard.key.Replica), Term: uint64(term(to))}
+		if !(observer{c.hosts[to]}).Received(int32(from+1), &word, 0) {
+			t.Fatal("the word is kept away from Raft")
+		}
+		await(t, "an answer or the end", func() bool { return heir.isLeader.Load() || term(to) > Term(word.Term) })
+		return heir.isLeader.Load()
+	})
+	await(t, "an acknowledged batch", func() bool { return c.produce(16, batchOf(t, 1, -1, -1, -1)).Err == nil })
 	c.equal(16)
 }
 

@@ -85,6 +85,8 @@ func (o observer) Received(node int32, m *pb.Message, stamp int64) bool {
 		p.heardCommit(Index(m.Commit))
 	case pb.RequestVote, pb.RequestPreVote:
 		return p.mayVoteFor(ReplicaID(m.From))
+	case pb.TimeoutNow:
+		o.h.insist(p, m)
 	default:
 	}
 	return true

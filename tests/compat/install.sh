@@ -5,6 +5,7 @@
 #   Python clients     pinned by clients/python/requirements.txt, into .cache/compat/venv
 #   kafkajs            pinned by clients/kafkajs/package-lock.json, into .cache/compat/kafkajs; node and npm are the
 #                      packages nodejs and npm of Debian (NodeSource's nodejs brings its own npm)
+#   rsyslog            by apt-get, with rsyslog-kafka
 #   Kafka's own tools  by Maven, through bench/peers/kafka.sh
 #
 # Go's clients are pinned by go.mod and need nothing.
@@ -73,6 +74,11 @@ install_kafkajs() {
   cat "$js/package.json" "$js/package-lock.json" >"$stamp"
 }
 
+install_rsyslog() {
+  packages rsyslogd rsyslog rsyslog-kafka || return
+  ls /usr/lib*/rsyslog/omkafka.so /usr/lib*/*/rsyslog/omkafka.so 2>/dev/null | grep -q . || install_packages "omkafka" rsyslog-kafka
+}
+
 install_java() {
   packages java default-jre-headless || return
   ls "${PEERS_DIR:-$HOME/.cache/stele-peers}"/jars/kafka-tools-*.jar >/dev/null 2>&1 && return
@@ -81,6 +87,7 @@ install_java() {
 }
 
 packages kcat kcat || failed=1
+install_rsyslog || complain "rsyslog could not be installed"
 install_python || complain "the Python clients could not be installed"
 install_kafkajs || complain "kafkajs could not be installed"
 install_java || complain "Kafka's own tools could not be installed"

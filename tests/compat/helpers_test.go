@@ -65,8 +65,12 @@ func newTopic(t *testing.T, partitions int32, configs ...string) string {
 
 // createTopic creates a topic with one replica; configs are key=value.
 func createTopic(ctx context.Context, cl *kgo.Client, name string, partitions int32, configs ...string) error {
+	return createTopicOf(ctx, cl, name, partitions, 1, configs...)
+}
+
+func createTopicOf(ctx context.Context, cl *kgo.Client, name string, partitions int32, replicas int16, configs ...string) error {
 	topic := kmsg.NewCreateTopicsRequestTopic()
-	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, 1
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, replicas
 	for _, kv := range configs {
 		k, v, _ := strings.Cut(kv, "=")
 		c := kmsg.NewCreateTopicsRequestTopicConfig()

@@ -80,7 +80,8 @@ install_rsyslog() {
 }
 
 install_java() {
-  packages java default-jre-headless || return
+  # The compiler, too: the test of Kafka Streams is a program of our own.
+  packages javac default-jdk-headless || return
   ls "${PEERS_DIR:-$HOME/.cache/stele-peers}"/jars/kafka-tools-*.jar >/dev/null 2>&1 && return
   packages mvn maven && packages unzip unzip || return
   quiet bash "$repo/bench/peers/kafka.sh" tool DumpLogSegments --version

@@ -103,7 +103,6 @@ func (c *Coordinator) consumerStay(now time.Time, r *Request, req *kmsg.Consumer
 	}
 
 	m := before.clone()
-	m.instanceID = instance
 	m.clientID, m.clientHost = r.Client.ID, r.Client.Host
 	m.classic = nil
 	m.updateFrom(req)
@@ -193,6 +192,9 @@ func (c *Coordinator) replaceStaticMember(g *group, k *consumerGroup, old *consu
 
 // updateFrom takes over what a heartbeat says; what it leaves out stays.
 func (m *consumerMember) updateFrom(req *kmsg.ConsumerGroupHeartbeatRequest) {
+	if req.InstanceID != nil {
+		m.instanceID = *req.InstanceID
+	}
 	if req.RackID != nil {
 		m.rack = *req.RackID
 	}

@@ -175,6 +175,16 @@ func TestConsumer_StaticMemberComesBack(t *testing.T) {
 	wantCode(t, r.beat("g", "s", s.MemberEpoch, static("i")).ErrorCode, protocol.FencedInstanceID)
 }
 
+// A heartbeat without an instance id says that it has not changed (KIP-848), not that there is none.
+func TestConsumer_InstanceIDMayBeLeftOut(t *testing.T) {
+	r := newRig(t)
+	r.topics.set("t", 2)
+	first := r.beat("g", "p1", 0, names("t"), static("i"))
+	wantCode(t, r.beat("g", "p1", first.MemberEpoch).ErrorCode, protocol.None)
+	wantCode(t, r.beat("g", "p1", first.MemberEpoch, static("i")).ErrorCode, protocol.None)
+	wantCode(t, r.beat("g", "p2", 0, names("t"), static("i")).ErrorCode, protocol.UnreleasedInstanceID)
+}
+
 func TestConsumer_StaticMemberDoesNotComeBack(t *testing.T) {
 	r := newRig(t)
 	r.topics.set("orders", 4)

@@ -104,6 +104,7 @@ type Broker struct {
 	schema     *topicconfig.Schema
 
 	metrics       *metrics
+	groupSeries   *groupSeries
 	buffers       *bufferPool
 	slots         sync.Pool
 	produceCalls  sync.Pool
@@ -161,7 +162,7 @@ func New(o Options) (*Broker, error) {
 		o.Registerer, o.Gatherer = registry, registry
 	}
 	b := &Broker{
-		opts: o, log: o.Logger, now: o.Now, gatherer: o.Gatherer, registerer: o.Registerer,
+		opts: o, log: o.Logger, now: o.Now, registerer: o.Registerer,
 		errorCodes: logErrors(), schema: topicconfig.NewSchema(), settings: make(map[string]*Setting, len(o.Config.Settings)),
 		metrics: newMetrics(), buffers: &bufferPool{}, requestMemory: newBudget(o.Config.RequestMemory),
 		sessions: newFetchSessions(o.Config.FetchSessionSlots, o.Now),
@@ -184,6 +185,8 @@ func New(o Options) (*Broker, error) {
 	b.reregister, b.controlWake = make(chan struct{}, 1), make(chan struct{}, 1)
 	b.producerIDs.b = b
 	b.quotas, b.telemetry = quota.NewMeter(), telemetry.NewStore()
+	b.groupSeries = newGroupSeries(b)
+	b.gatherer = gatherer{b, o.Gatherer}
 	b.buildAPIs()
 	if err := b.registerMetrics(); err != nil {
 		return nil, err
@@ -192,7 +195,7 @@ func New(o Options) (*Broker, error) {
 }
 
 func (b *Broker) registerMetrics() error {
-	all := append(b.metrics.collectors(), newPartitionCollector(b), newTelemetryCollector(b), newGroupCollector(b),
+	all := append(b.metrics.collectors(), newPartitionCollector(b), newTelemetryCollector(b),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range all {
 		var already prometheus.AlreadyRegisteredError

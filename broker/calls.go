@@ -28,6 +28,7 @@ func (b *Broker) handleCalls() {
 	t.Handle(callSurvey, answer(b.hearSurvey))
 	t.Handle(callPartitionStatus, answer(b.hearPartitionStatus))
 	t.Handle(callQuorum, answer(b.hearQuorum))
+	t.Handle(callLags, answer(b.hearLags))
 }
 
 // answer decodes a call's body and encodes its answer.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/stelemq/stele/broker/group"
@@ -280,6 +281,9 @@ func TestMetrics_Groups(t *testing.T) {
 		if !strings.Contains(body, "\n"+line) {
 			t.Errorf("no line %s", line)
 		}
+	}
+	if _, err := (prometheus.Gatherers{b.gatherer}).Gather(); err != nil { // as the registry would check them
+		t.Error(err)
 	}
 	ask[*kmsg.OffsetCommitResponse](c, commitOf(9)) // beyond the end
 	if _, body = get(t, b, "/metrics"); !strings.Contains(body, `stele_group_lag_records{group="g",partition="0",topic="t"} 0`) {

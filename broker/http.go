@@ -10,6 +10,8 @@ import (
 	"net/http/pprof"
 	"time"
 
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -65,7 +67,7 @@ func (h *httpServer) stop() {
 
 func (b *Broker) httpHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(b.gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.Handle("GET /metrics", b.metricsHandler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
@@ -77,6 +79,16 @@ func (b *Broker) httpHandler() http.Handler {
 	mux.HandleFunc("/debug/pprof/trace", loopbackOnly(pprof.Trace))
 	b.handleAdmin(mux)
 	return mux
+}
+
+// metricsHandler serves /metrics. Megabytes of text are compressed with little effort: more takes most of a scrape's time.
+func (b *Broker) metricsHandler() http.Handler {
+	h := promhttp.HandlerFor(b.gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true, DisableCompression: true})
+	wrap, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed))
+	if err != nil {
+		return h // the level is known
+	}
+	return wrap(h)
 }
 
 // loopbackOnly hides a handler from everybody who is not on this machine, however the listener is bound.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,11 +37,7 @@ type metrics struct {
 	closed      *prometheus.CounterVec
 	clients     *prometheus.GaugeVec
 
-	receivedBytes   *prometheus.CounterVec
-	receivedRecords *prometheus.CounterVec
-	sentBytes       *prometheus.CounterVec
-	sentRecords     *prometheus.CounterVec
-	rejected        *prometheus.CounterVec
+	rejected *prometheus.CounterVec
 
 	uncleanElections prometheus.Counter
 	throttled        *prometheus.CounterVec
@@ -58,12 +55,12 @@ type apiMetrics struct {
 	requestBytes, responseBytes   prometheus.Observer
 }
 
-// topicMetrics are the series of one topic.
+// topicMetrics are the counters of one topic.
 type topicMetrics struct {
 	name                           string
 	m                              *metrics
-	receivedBytes, receivedRecords prometheus.Counter
-	sentBytes, sentRecords         prometheus.Counter
+	receivedBytes, receivedRecords atomic.Int64
+	sentBytes, sentRecords         atomic.Int64
 }
 
 func newMetrics() *metrics {
@@ -82,22 +79,18 @@ func newMetrics() *metrics {
 		}, labels)
 	}
 	return &metrics{
-		requests:        counter("requests_total", "Requests answered.", "api"),
-		errors:          counter("request_errors_total", "Errors in answers, by Kafka's code; one per topic or partition.", "api", "error"),
-		duration:        histogram("request_duration_seconds", "Time from a request's last byte to its answer being handed to the system.", seconds, "api"),
-		phase:           histogram("request_phase_duration_seconds", "Where a request's time goes: queue, local, replicate, send.", seconds, "api", "phase"),
-		requestBytes:    histogram("request_size_bytes", "Size of requests.", bytes, "api"),
-		responseBytes:   histogram("response_size_bytes", "Size of responses.", bytes, "api"),
-		connections:     gauge("connections", "Open connections.", "listener"),
-		opened:          counter("connections_opened_total", "Connections accepted.", "listener"),
-		closed:          counter("connections_closed_total", "Connections closed, by reason.", "listener", "reason"),
-		clients:         gauge("client_connections", "Open connections by what the client says it is.", "software", "version"),
-		receivedBytes:   counter("topic_received_bytes_total", "Bytes of record batches appended.", "topic"),
-		receivedRecords: counter("topic_received_records_total", "Records appended.", "topic"),
-		sentBytes:       counter("topic_sent_bytes_total", "Bytes of record batches sent to consumers.", "topic"),
-		sentRecords:     counter("topic_sent_records_total", "Records in the batches sent to consumers.", "topic"),
-		rejected:        counter("topic_rejected_batches_total", "Record batches refused, by Kafka's code.", "topic", "reason"),
-		throttled:       counter("throttle_seconds_total", "Time for which connections were not read because their clients had used more than their quotas.", "kind"),
+		requests:      counter("requests_total", "Requests answered.", "api"),
+		errors:        counter("request_errors_total", "Errors in answers, by Kafka's code; one per topic or partition.", "api", "error"),
+		duration:      histogram("request_duration_seconds", "Time from a request's last byte to its answer being handed to the system.", seconds, "api"),
+		phase:         histogram("request_phase_duration_seconds", "Where a request's time goes: queue, local, replicate, send.", seconds, "api", "phase"),
+		requestBytes:  histogram("request_size_bytes", "Size of requests.", bytes, "api"),
+		responseBytes: histogram("response_size_bytes", "Size of responses.", bytes, "api"),
+		connections:   gauge("connections", "Open connections.", "listener"),
+		opened:        counter("connections_opened_total", "Connections accepted.", "listener"),
+		closed:        counter("connections_closed_total", "Connections closed, by reason.", "listener", "reason"),
+		clients:       gauge("client_connections", "Open connections by what the client says it is.", "software", "version"),
+		rejected:      counter("topic_rejected_batches_total", "Record batches refused, by Kafka's code.", "topic", "reason"),
+		throttled:     counter("throttle_seconds_total", "Time for which connections were not read because their clients had used more than their quotas.", "kind"),
 		uncleanElections: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: metricsPrefix, Name: "raft_unclean_elections_total",
 			Help: "Partitions that this broker, as the controller, let go on from what had survived.",
@@ -117,7 +110,7 @@ func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.requests, m.errors, m.duration, m.phase, m.requestBytes, m.responseBytes,
 		m.connections, m.opened, m.closed, m.clients,
-		m.receivedBytes, m.receivedRecords, m.sentBytes, m.sentRecords, m.rejected, m.uncleanElections, m.throttled, m.groups.rebalances, m.groups.duration,
+		m.rejected, m.uncleanElections, m.throttled, m.groups.rebalances, m.groups.duration,
 	}
 }
 
@@ -185,28 +178,20 @@ func (m *metrics) clientConnected(s clientSoftware) clientSoftware {
 
 func (m *metrics) clientGone(s clientSoftware) { m.clients.WithLabelValues(s.name, s.version).Dec() }
 
-func (m *metrics) topic(name string) *topicMetrics {
-	return &topicMetrics{
-		name: name, m: m,
-		receivedBytes: m.receivedBytes.WithLabelValues(name), receivedRecords: m.receivedRecords.WithLabelValues(name),
-		sentBytes: m.sentBytes.WithLabelValues(name), sentRecords: m.sentRecords.WithLabelValues(name),
-	}
-}
+func (m *metrics) topic(name string) *topicMetrics { return &topicMetrics{name: name, m: m} }
 
 func (m *metrics) dropTopic(name string) {
-	for _, v := range []*prometheus.CounterVec{m.receivedBytes, m.receivedRecords, m.sentBytes, m.sentRecords, m.rejected} {
-		v.DeletePartialMatch(prometheus.Labels{"topic": name})
-	}
+	m.rejected.DeletePartialMatch(prometheus.Labels{"topic": name})
 }
 
 func (t *topicMetrics) sent(bytes int, records int64) {
-	t.sentBytes.Add(float64(bytes))
-	t.sentRecords.Add(float64(records))
+	t.sentBytes.Add(int64(bytes))
+	t.sentRecords.Add(records)
 }
 
 func (t *topicMetrics) received(bytes int, records int32) {
-	t.receivedBytes.Add(float64(bytes))
-	t.receivedRecords.Add(float64(records))
+	t.receivedBytes.Add(int64(bytes))
+	t.receivedRecords.Add(int64(records))
 }
 
 func (t *topicMetrics) reject(c protocol.Code) {

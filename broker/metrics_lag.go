@@ -1,14 +1,16 @@
 package broker
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/stelemq/stele/broker/group"
+	"github.com/stelemq/stele/broker/metadata"
 	"github.com/stelemq/stele/dledger"
 	"github.com/stelemq/stele/protocol/record"
 )
@@ -22,66 +24,64 @@ const (
 	lagReadBytes = 16 << 10
 )
 
-// groupCollector shows the groups whose coordinators are here, and how far they are behind. The ends of logs are those that
-// this node's replicas know; partitions without a replica here have no lag.
-type groupCollector struct {
+// groupSeries shows the groups whose coordinators are here, and how far they are behind. The ends of logs are those that this
+// node's replicas know; of partitions without a replica here the leaders are asked, so each series is in the cluster once.
+type groupSeries struct {
 	b *Broker
-
-	groups, members, committed, lag, lagSeconds *prometheus.Desc
 
 	mu sync.Mutex
 	// next is when the first records after some offsets were written, by partition; what is not asked for again is dropped.
 	next map[lagKey]int64 // mu guards
+	// told is what leaders have said of partitions that have no replica here; what is not asked for again is dropped.
+	told  map[lagPartition]toldEnds // mu guards
+	asked time.Time                 // mu guards: when leaders were asked last
 }
 
 // lagKey is an offset in a partition.
 type lagKey struct {
+	lagPartition
+
+	offset int64
+}
+
+// lagPartition names a partition that a group has committed for.
+type lagPartition struct {
 	topic     string
 	partition int32
-	offset    int64
 }
 
-func newGroupCollector(b *Broker) *groupCollector {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(metricsPrefix+"_"+name, help, labels, nil)
-	}
-	return &groupCollector{
-		b:          b,
-		groups:     desc("groups", "Groups whose coordinator is this broker, by state.", "state"),
-		members:    desc("group_members", "Members of a group.", "group"),
-		committed:  desc("group_committed_offset", "The offset that a group has committed.", "group", "topic", "partition"),
-		lag:        desc("group_lag_records", "Records between what a group has committed and the high watermark.", "group", "topic", "partition"),
-		lagSeconds: desc("group_lag_seconds", "Age of the oldest record that a group has not committed, 0 where it has all.", "group", "topic"),
-		next:       map[lagKey]int64{},
-	}
+func newGroupSeries(b *Broker) *groupSeries {
+	return &groupSeries{b: b, next: map[lagKey]int64{}, told: map[lagPartition]toldEnds{}}
 }
 
-// Describe implements prometheus.Collector.
-func (c *groupCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.groups, c.members, c.committed, c.lag, c.lagSeconds} {
-		ch <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (c *groupCollector) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
+// collect makes the series of one scrape.
+func (c *groupSeries) collect(out *families) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	image := c.b.opts.Metadata.Image()
+	s := lagScrape{
+		c: c, image: image, now: c.b.now(), next: map[lagKey]int64{}, told: map[lagPartition]toldEnds{},
+		detail:    image.PartitionCount() <= c.b.opts.Config.PartitionMetricsMax,
+		groups:    out.gauge("groups", "Groups whose coordinator is this broker, by state."),
+		members:   out.gauge("group_members", "Members of a group."),
+		committed: out.gauge("group_committed_offset", "The offset that a group has committed."),
+		lag:       out.gauge("group_lag_records", "Records between what a group has committed and the high watermark."),
+		seconds:   out.gauge("group_lag_seconds", "Age of the oldest record that a group has not committed, 0 where it has all."),
+	}
 	states := map[string]int{}
-	s := lagScrape{c: c, gauge: gauge, now: c.b.now(), next: map[lagKey]int64{}}
-	s.detail = c.b.opts.Metadata.Image().PartitionCount() <= c.b.opts.Config.PartitionMetricsMax
-	for _, g := range c.b.groupSummaries() {
+	summaries := c.b.groupSummaries()
+	slices.SortFunc(summaries, func(a, b group.Summary) int { return cmp.Compare(a.ID, b.ID) })
+	c.askLeaders(&s, summaries)
+	for i := range summaries {
+		g := &summaries[i]
 		states[g.State]++
-		gauge(c.members, float64(g.Members), g.ID)
-		s.group(&g)
+		s.members.set(float64(g.Members), labels("group", g.ID))
+		s.group(g)
 	}
-	for state, n := range states {
-		gauge(c.groups, float64(n), state)
+	for _, state := range slices.Sorted(maps.Keys(states)) {
+		s.groups.set(float64(states[state]), labels("state", state))
 	}
-	c.next = s.next
+	c.next, c.told = s.next, s.told
 }
 
 // groupSummaries are the groups whose coordinators are here.
@@ -100,51 +100,74 @@ func (b *Broker) groupSummaries() []group.Summary {
 
 // lagScrape is one scrape.
 type lagScrape struct {
-	c      *groupCollector
-	gauge  func(*prometheus.Desc, float64, ...string)
-	now    time.Time
-	next   map[lagKey]int64
+	c     *groupSeries
+	image *metadata.Image
+	now   time.Time
+	next  map[lagKey]int64
+	told  map[lagPartition]toldEnds
+	// reads are those that this scrape has done.
 	reads  int
 	detail bool
+
+	groups, members, committed, lag, seconds *family
 }
 
 func (s *lagScrape) group(g *group.Summary) {
 	seconds := map[string]float64{}
-	for _, o := range g.Offsets {
-		lag, age, known := s.lag(&o)
-		partition := strconv.Itoa(int(o.Partition))
+	slices.SortFunc(g.Offsets, func(a, b group.CommittedOffset) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	for i := range g.Offsets {
+		o := &g.Offsets[i]
+		lag, age, known := s.behind(o)
 		if s.detail {
-			s.gauge(s.c.committed, float64(o.Offset), g.ID, o.Topic, partition)
+			one := labels("group", g.ID, "partition", strconv.Itoa(int(o.Partition)), "topic", o.Topic)
+			s.committed.set(float64(o.Offset), one)
 			if known {
-				s.gauge(s.c.lag, float64(lag), g.ID, o.Topic, partition)
+				s.lag.set(float64(lag), one)
 			}
 		}
 		if known {
 			seconds[o.Topic] = max(seconds[o.Topic], age.Seconds())
 		}
 	}
-	for topic, v := range seconds {
-		s.gauge(s.c.lagSeconds, v, g.ID, topic)
+	for _, topic := range slices.Sorted(maps.Keys(seconds)) {
+		s.seconds.set(seconds[topic], labels("group", g.ID, "topic", topic))
 	}
 }
 
-// lag is how far a commit is behind. The high watermark is read after the commit: it is never below what was committed, unless
-// this replica follows and has not heard yet.
-func (s *lagScrape) lag(o *group.CommittedOffset) (records int64, age time.Duration, known bool) {
-	t, ok := s.c.b.opts.Metadata.Image().Topic(o.Topic)
-	if !ok {
+// localLog is this node's replica of a partition that exists; nil where it has none.
+func (s *lagScrape) localLog(p lagPartition) (log PartitionLog, exists bool) {
+	t, ok := s.image.Topic(p.topic)
+	if !ok || int(p.partition) >= len(t.Partitions) {
+		return nil, false
+	}
+	return openLog(s.c.b.partitions.find(t.ID, p.partition)), true
+}
+
+// behind is how far a commit is behind. The high watermark is read after the commit: it is never below what was committed,
+// unless this replica follows and has not heard yet, or the leader was asked a while ago.
+func (s *lagScrape) behind(o *group.CommittedOffset) (records int64, age time.Duration, known bool) {
+	p := lagPartition{o.Topic, o.Partition}
+	log, exists := s.localLog(p)
+	if !exists {
 		return 0, 0, false
 	}
-	log := openLog(s.c.b.partitions.find(t.ID, o.Partition))
-	if log == nil {
-		return 0, 0, false
+	var ends toldEnds
+	if log != nil {
+		offsets := log.Offsets()
+		ends = toldEnds{start: int64(offsets.LogStart), highWatermark: int64(offsets.HighWatermark)}
+	} else {
+		if ends, known = s.c.told[p]; !known {
+			return 0, 0, false
+		}
+		s.told[p] = ends
 	}
-	offsets := log.Offsets()
-	from := max(o.Offset, int64(offsets.LogStart)) // what has been deleted cannot be read any more
-	if records = int64(offsets.HighWatermark) - from; records <= 0 {
+	from := max(o.Offset, ends.start) // what has been deleted cannot be read any more
+	if records = ends.highWatermark - from; records <= 0 {
 		return 0, 0, true
 	}
-	at, ok := s.written(log, lagKey{o.Topic, o.Partition, from})
+	at, ok := s.written(log, lagKey{p, from})
 	if !ok {
 		return records, 0, true
 	}
@@ -157,11 +180,23 @@ func (s *lagScrape) written(log PartitionLog, key lagKey) (int64, bool) {
 		s.next[key] = at
 		return at, true
 	}
+	if log == nil {
+		return 0, false // the leader has said so, or will
+	}
 	if s.reads++; s.reads > lagReadsMax {
 		return 0, false
 	}
+	at, ok := writtenAt(log, key.offset)
+	if ok {
+		s.next[key] = at
+	}
+	return at, ok
+}
+
+// writtenAt reads when the first record at or after an offset was written, in Unix milliseconds.
+func writtenAt(log PartitionLog, offset int64) (int64, bool) {
 	got, _, err := log.Read(nil, dledger.ReadRequest{
-		From: record.Offset(key.offset), Limit: dledger.ReadToHighWatermark, MaxBytes: lagReadBytes, AtLeastOne: true,
+		From: record.Offset(offset), Limit: dledger.ReadToHighWatermark, MaxBytes: lagReadBytes, AtLeastOne: true,
 	})
 	if err != nil || len(got) == 0 {
 		return 0, false
@@ -170,10 +205,8 @@ func (s *lagScrape) written(log PartitionLog, key lagKey) (int64, bool) {
 	if err != nil {
 		return 0, false
 	}
-	at := batch.BaseTimestamp()
 	if batch.Attributes().LogAppendTime() {
-		at = batch.MaxTimestamp()
+		return batch.MaxTimestamp(), true
 	}
-	s.next[key] = at
-	return at, true
+	return batch.BaseTimestamp(), true
 }

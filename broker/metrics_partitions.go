@@ -10,13 +10,11 @@ import (
 	"github.com/stelemq/stele/broker/metadata"
 )
 
-// partitionCollector reads the state of the cluster and of the partitions here when Prometheus asks.
-// Series of single partitions come from their leader only, so that sums over brokers are right, and only
-// while there are at most Config.PartitionMetricsMax partitions.
+// partitionCollector reads the state of the cluster and of the partitions here when Prometheus asks. Series of single topics
+// and partitions are topicSeries'.
 type partitionCollector struct {
 	b *Broker
 
-	start, end, hw, leader, isr, size      *prometheus.Desc
 	nodes, topics, partitions, offline     *prometheus.Desc
 	replicas, underReplicated, underMinISR *prometheus.Desc
 	maxLag, rtt, transportErrors           *prometheus.Desc
@@ -30,12 +28,6 @@ func newPartitionCollector(b *Broker) *partitionCollector {
 	}
 	return &partitionCollector{
 		b:               b,
-		start:           d("partition_log_start_offset", "First offset that can be read.", "topic", "partition"),
-		end:             d("partition_log_end_offset", "Offset that the next record gets.", "topic", "partition"),
-		hw:              d("partition_high_watermark", "End of what consumers may read, exclusive.", "topic", "partition"),
-		leader:          d("partition_leader_id", "Node that leads the partition.", "topic", "partition"),
-		isr:             d("partition_in_sync_replicas", "Replicas that are in sync.", "topic", "partition"),
-		size:            d("partition_size_bytes", "Bytes stored by the leader.", "topic", "partition"),
 		nodes:           d("cluster_nodes", "Registered brokers: alive, fenced, draining or decommissioning.", "state"),
 		topics:          d("cluster_topics", "Topics in the cluster."),
 		partitions:      d("cluster_partitions", "Partitions in the cluster."),
@@ -58,7 +50,7 @@ func newPartitionCollector(b *Broker) *partitionCollector {
 // Describe implements prometheus.Collector.
 func (c *partitionCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.start, c.end, c.hw, c.leader, c.isr, c.size, c.nodes, c.topics, c.partitions, c.offline,
+		c.nodes, c.topics, c.partitions, c.offline,
 		c.replicas, c.underReplicated, c.underMinISR, c.maxLag, c.rtt, c.transportErrors, c.metaLeader, c.build, c.ready,
 		c.metaVoters, c.metaLearners, c.metaWanted,
 	} {
@@ -89,11 +81,10 @@ func (c *partitionCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.ready, truth(c.b.readiness().ready()))
 
 	n := partitionCounts{lags: map[int32]int64{}}
-	detail := image.PartitionCount() <= c.b.opts.Config.PartitionMetricsMax
 	for _, t := range c.b.partitions.snapshot() {
 		for _, p := range *t.partitions.Load() {
 			if p != nil {
-				c.collectPartition(p, &n, detail, gauge)
+				collectPartition(p, &n)
 			}
 		}
 	}
@@ -168,7 +159,7 @@ func (c *partitionCollector) collectPeers(n *partitionCounts, gauge func(*promet
 	}
 }
 
-func (c *partitionCollector) collectPartition(p *partition, n *partitionCounts, detail bool, gauge func(*prometheus.Desc, float64, ...string)) {
+func collectPartition(p *partition, n *partitionCounts) {
 	l := p.leadership()
 	if !l.IsLeader {
 		n.followers++
@@ -181,26 +172,11 @@ func (c *partitionCollector) collectPartition(p *partition, n *partitionCounts, 
 	if len(l.ISR) < p.topic.settings.Load().MinInSyncReplicas {
 		n.underMinISR++
 	}
-	log := p.open()
-	if log == nil {
-		return
-	}
-	if len(l.Voters)+len(l.Learners) > 1 {
+	if log := p.open(); log != nil && len(l.Voters)+len(l.Learners) > 1 {
 		for node, lag := range log.Lags() {
 			n.lags[node] = max(n.lags[node], lag)
 		}
 	}
-	if !detail {
-		return
-	}
-	o := log.Offsets()
-	labels := []string{p.topic.name, strconv.Itoa(int(p.index))}
-	gauge(c.start, float64(o.LogStart), labels...)
-	gauge(c.end, float64(o.LogEnd), labels...)
-	gauge(c.hw, float64(o.HighWatermark), labels...)
-	gauge(c.leader, float64(l.Leader), labels...)
-	gauge(c.isr, float64(len(l.ISR)), labels...)
-	gauge(c.size, float64(log.Size()), labels...)
 }
 
 func truth(b bool) float64 {

@@ -14,6 +14,11 @@ import (
 // written from where it lies: for small ones a copy costs less than two more slices in the vector.
 const copyBatch = 2 << 10
 
+// writeStep is the most that one call writes. The page cache takes a piece of memory as large as the call where it can, and
+// what is large was free for long: a hypervisor has taken it away meanwhile and gives it back page by page. Calls of a
+// mebibyte took five times the processor time of these, see docs/performance.md.
+const writeStep = 256 << 10
+
 // Entry is what Append writes as one piece: it never spans two segments.
 type Entry struct {
 	// Batches are whole batches back to back, whose own CRCs somebody has checked. They are neither modified nor kept.
@@ -34,6 +39,7 @@ type Entry struct {
 type appendState struct {
 	headers []byte   // patched headers, and small batches whole
 	vec     [][]byte // what is written
+	step    [][]byte // what of it one call writes
 }
 
 // Append writes entries at the end of the log, in order, and sets their positions. It starts a new
@@ -148,10 +154,12 @@ func (l *Log) write(entries []Entry, cfg *Config, now time.Time) error {
 	if err := s.preallocate(f, from, total, cfg.SegmentBytes); err != nil {
 		return err
 	}
-	if err := writeVec(f, l.scratch.vec, from); err != nil {
+	err = l.scratch.write(f, from)
+	clear(l.scratch.vec) // the caller's bytes are not kept
+	clear(l.scratch.step[:cap(l.scratch.step)])
+	if err != nil {
 		return fmt.Errorf("write segment %d at %d: %w", s.base, from, err)
 	}
-	clear(l.scratch.vec) // the caller's bytes are not kept
 	if from == 0 {
 		s.firstAppend = now
 	}
@@ -164,6 +172,26 @@ func (l *Log) write(entries []Entry, cfg *Config, now time.Time) error {
 	s.size.Store(from + total)
 	l.next.Store(int64(next))
 	return nil
+}
+
+// write writes the vector at off, in steps of writeStep.
+func (a *appendState) write(f vfs.File, off int64) error {
+	a.step = a.step[:0]
+	room := writeStep
+	for _, b := range a.vec {
+		for len(b) > room {
+			a.step = append(a.step, b[:room])
+			if err := writeVec(f, a.step, off); err != nil {
+				return err
+			}
+			off += writeStep
+			b, room, a.step = b[room:], writeStep, a.step[:0]
+		}
+		if len(b) > 0 {
+			a.step, room = append(a.step, b), room-len(b)
+		}
+	}
+	return writeVec(f, a.step, off)
 }
 
 func writeVec(f vfs.File, v [][]byte, off int64) (err error) {

@@ -10,7 +10,7 @@ import (
 // collector.
 const (
 	minClass = 12 // 4 KiB
-	maxClass = 22 // 4 MiB
+	maxClass = 24 // 16 MiB: a request with batches of a megabyte for several partitions
 )
 
 // poison overwrites buffers that go back to their pool (race and invariants builds), so that whoever
@@ -34,20 +34,36 @@ type buffer struct {
 
 // get returns a buffer of n bytes; its contents are undefined.
 func (p *bufferPool) get(n int) *buffer {
-	class := max(minClass, bits.Len(uint(max(n, 1)-1)))
-	if class > maxClass {
-		buf := &buffer{b: make([]byte, n), pool: p}
-		buf.out.Store(true)
+	if buf := p.used(n); buf != nil {
 		return buf
+	}
+	class := classOf(n)
+	buf := &buffer{pool: p}
+	if class > maxClass {
+		buf.b = make([]byte, n)
+	} else {
+		buf.b, buf.class = make([]byte, 1<<class)[:n], class
+	}
+	buf.out.Store(true)
+	return buf
+}
+
+// used returns a buffer of n bytes that was used before, nil where there is none: it takes no new memory.
+func (p *bufferPool) used(n int) *buffer {
+	class := classOf(n)
+	if class > maxClass {
+		return nil
 	}
 	buf, _ := p.classes[class].Get().(*buffer)
 	if buf == nil {
-		buf = &buffer{b: make([]byte, 1<<class), class: class, pool: p}
+		return nil
 	}
 	buf.b = buf.b[:n]
 	buf.out.Store(true)
 	return buf
 }
+
+func classOf(n int) int { return max(minClass, bits.Len(uint(max(n, 1)-1))) } //nolint:gosec // not negative
 
 // abandon keeps the bytes out of the pool for ever: somebody may still read them.
 func (b *buffer) abandon() { b.lost.Store(true) }

@@ -26,6 +26,8 @@ const (
 	readAhead = 4 << 10
 	// firstRead is the most that is allocated for a frame before its bytes have begun to arrive.
 	firstRead = 1 << 20
+	// fetchHintMax bounds the room that is made for an answer to Fetch in advance.
+	fetchHintMax = 4 << 20
 	// leastRate is the slowest a peer may send or take bytes, per second.
 	leastRate = 64 << 10
 	// writeBatch is when the writer stops collecting answers for one write.
@@ -219,7 +221,7 @@ func (c *conn) forget(size int64) {
 	c.b.requestMemory.give(size)
 }
 
-// readFrame reads size bytes. Memory grows with what has arrived, so that a claim alone costs little.
+// readFrame reads size bytes. New memory grows with what has arrived, so that a claim alone costs little.
 func (c *conn) readFrame(r io.Reader, size int) (*buffer, error) {
 	grace := c.b.opts.Config.FrameTimeout + time.Duration(size)*time.Second/leastRate
 	if buffered, ok := r.(*bufio.Reader); !ok || buffered.Buffered() < size {
@@ -227,7 +229,10 @@ func (c *conn) readFrame(r io.Reader, size int) (*buffer, error) {
 			return nil, fmt.Errorf("set deadline: %w", err)
 		}
 	}
-	buf := c.b.buffers.get(min(size, firstRead))
+	buf := c.b.buffers.used(size)
+	if buf == nil {
+		buf = c.b.buffers.get(min(size, firstRead))
+	}
 	for have := 0; ; {
 		n, err := io.ReadFull(r, buf.b[have:])
 		if err != nil {

@@ -201,11 +201,20 @@ func (p *Partition) proposeLocked() {
 	}
 }
 
-// submitLocked hands a proposal to Raft, which copies its bytes.
+// lends reports whether a proposal's bytes are lent to Raft: they are worth it, and no other replica needs them.
+func (p *Partition) lends(pr *proposal) bool {
+	return pr.command == nil && pr.bytes >= lendMin && len(p.roster.Load().members) == 1
+}
+
+// submitLocked hands a proposal to Raft, which copies its bytes unless they are lent.
 func (p *Partition) submitLocked(pr *proposal) error {
-	cmd := pr.command
+	cmd, id := pr.command, clientID(p.term, pr.sequence, pr.command != nil)
+	lent := false
 	switch {
 	case cmd != nil:
+	case p.lends(pr):
+		cmd = lentCommand
+		lent = p.shard.lender.lend(id, pr.appends, pr.bytes)
 	case len(pr.appends) == 1:
 		cmd = pr.appends[0].batch
 	default:
@@ -216,10 +225,13 @@ func (p *Partition) submitLocked(pr *proposal) error {
 		cmd = p.scratch
 	}
 	session := &client.Session{
-		ShardID: uint64(p.spec.Shard), ClientID: clientID(p.term, pr.sequence, pr.command != nil), SeriesID: client.NoOPSeriesID,
+		ShardID: uint64(p.spec.Shard), ClientID: id, SeriesID: client.NoOPSeriesID,
 	}
 	rs, err := p.user.Propose(session, cmd, proposalTimeout)
 	if err != nil {
+		if lent {
+			p.shard.lender.take(id)
+		}
 		return fmt.Errorf("propose: %w", err)
 	}
 	pr.state = rs

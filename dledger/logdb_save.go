@@ -131,6 +131,9 @@ func (d *logDB) prepare(s *shardLog, ud *pb.Update) (*journal.Save, error) {
 		// Only the commit index has moved. It is written with the next record: losing it loses nothing.
 		return nil, nil //nolint:nilnil // nothing to save
 	}
+	if sv.Record.Hard != nil {
+		s.lender.forgetBefore(sv.Record.Hard.Term) // what Raft had of earlier terms has been appended above
+	}
 	if sv.Record.Hard == nil {
 		h := s.hardNow()
 		sv.Record.Hard = &h

@@ -34,6 +34,12 @@ func (o observer) Stamp(m *pb.Message) (int64, bool) {
 	case pb.Propose:
 		// A leader elsewhere has not validated it against its own state.
 		return 0, false
+	case pb.Replicate:
+		if !anyLent(m.Entries) {
+			break
+		}
+		p := o.h.partition(ShardID(m.ShardID))
+		return 0, p != nil && p.shard.complete(m)
 	case pb.Heartbeat:
 		return monotonic(), true
 	case pb.HeartbeatResp:
@@ -102,6 +108,9 @@ func covers(m *pb.Message, e *pb.Entry) bool {
 func intact(entries []pb.Entry) bool {
 	for i := range entries {
 		e := &entries[i]
+		if isLent(e) {
+			return false // bytes that are lent are nowhere but where the entry was proposed
+		}
 		if e.Type != pb.EncodedEntry || e.ClientID&commandBit != 0 || len(e.Cmd) < 1+record.HeaderLen {
 			continue
 		}

@@ -294,14 +294,11 @@ func (p *Partition) sweep(now time.Time) {
 	p.deliver(due)
 }
 
-// expireLocked answers a with ErrTimeout if its time is over. It stays in flight, with bytes of its own, until it is
-// appended or the term ends: its sequence has been used.
+// expireLocked answers a with ErrTimeout if its time is over. It stays in flight, with its bytes, until it is appended or
+// the term ends: its sequence has been used.
 func (p *Partition) expireLocked(a *pendingAppend, now time.Time, due []answer) []answer {
 	if a.done == nil || a.deadline.IsZero() || now.Before(a.deadline) {
 		return due
-	}
-	if a.base == record.NoOffset {
-		a.batch = slices.Clone(a.batch)
 	}
 	return p.answerLocked(a, ErrTimeout, due)
 }

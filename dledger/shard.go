@@ -56,6 +56,7 @@ type shardLog struct {
 	startReason atomic.Pointer[string]
 	journal.Durability
 	worker atomic.Uint64 // the step worker that saves it; 0 = none has yet
+	lender lender
 
 	mu sync.RWMutex
 	// mu guards:
@@ -121,9 +122,11 @@ func (s *shardLog) appendEntries(ents []pb.Entry) (recs []raftfile.Entry, run jo
 	for i := range ents {
 		fence = s.judge(&ents[i], &recs[i], fence)
 		if recs[i].Kind == raftfile.KindData {
-			stored = append(stored, commitlog.Entry{
-				Batches: ents[i].Cmd[1:], Epoch: LeaderEpochOf(s.generation, recs[i].Term),
-			})
+			b, err := s.lender.bytesOf(&ents[i])
+			if err != nil {
+				return nil, run, fmt.Errorf("append to %s: %w", s.dir, err)
+			}
+			stored = append(stored, commitlog.Entry{Batches: b, Epoch: LeaderEpochOf(s.generation, recs[i].Term)})
 		}
 	}
 	if err := s.rollSpent(); err != nil {
@@ -138,6 +141,13 @@ func (s *shardLog) appendEntries(ents []pb.Entry) (recs []raftfile.Entry, run jo
 		return nil, run, err
 	}
 	run = s.inlineCandidate(stored)
+	s.extend(recs, fence)
+	s.lender.settle(recs) // after extend: whoever does not find the bytes here any more finds them in the log
+	return recs, run, nil
+}
+
+// extend makes the log known to be longer by recs.
+func (s *shardLog) extend(recs []raftfile.Entry, f fence) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range recs {
@@ -146,8 +156,7 @@ func (s *shardLog) appendEntries(ents []pb.Entry) (recs []raftfile.Entry, run jo
 		}
 	}
 	s.recs = append(s.recs, recs...)
-	s.last, s.lastTerm, s.fence = recs[len(recs)-1].Index, recs[len(recs)-1].Term, fence
-	return recs, run, nil
+	s.last, s.lastTerm, s.fence = recs[len(recs)-1].Index, recs[len(recs)-1].Term, f
 }
 
 // judge fills a record from a Raft entry and decides what kind it is.

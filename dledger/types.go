@@ -22,7 +22,8 @@ const (
 // AppendRequest offers one record batch to a partition.
 type AppendRequest struct {
 	// Batch is whole and validated (record.Batch.Validate). Its bytes belong to the caller and must
-	// stay unchanged until Done has been called; they are never modified.
+	// stay unchanged until Done has been called without an error; after one they must stay so for good, as the batch may
+	// still be appended. They are never modified.
 	Batch record.Batch
 	Acks  Acks
 	// Timeout bounds the wait for the answer; the batch may still be appended after ErrTimeout.

@@ -58,11 +58,14 @@ type Bootstrap struct {
 }
 
 // Run returns when the node is a member of a cluster, or ctx ends. The handler of hello is installed and stays. Errors:
-// ErrForeign, ErrRefused, ErrDirectory, ctx's.
+// ErrForeign, ErrRefused, ErrRemoved, ErrDirectory, ctx's.
 func (b *Bootstrap) Run(ctx context.Context) error {
 	b.wake = make(chan struct{}, 1)
 	b.State.Serve(b.Transport, b.poke)
 	if b.State.Member() {
+		if err := b.State.Removed(); err != nil {
+			return err
+		}
 		return b.State.Write()
 	}
 	if b.Say == nil {

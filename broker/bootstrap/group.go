@@ -65,6 +65,7 @@ func (s *State) FoundGroup(group dledger.ShardID) error {
 	s.peers.Founding = &Founding{
 		ClusterID: s.id.ClusterID, Group: uint64(group), Founders: []int32{s.id.NodeID}, Directories: map[int32]string{s.id.NodeID: s.id.DirectoryID},
 	}
+	s.peers.Removed, s.peers.RemovedBy = "", "" // by the group before
 	s.forgetReplicasLocked()
 	return s.writeLocked()
 }

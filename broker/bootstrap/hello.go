@@ -27,6 +27,8 @@ type helloRequest struct {
 	Cluster string `json:"cluster_id,omitempty"`
 	// Group is the metadata group of a member; 0: the first.
 	Group uint64 `json:"metadata_group,omitempty"`
+	// Replica is a member's replica of the metadata.
+	Replica uint64 `json:"metadata_replica,omitempty"`
 	// Founders are the ids in the node's cluster.peers.
 	Founders []int32 `json:"founders,omitempty"`
 	// Starts are what the node's directory remembers of its starts.
@@ -46,6 +48,8 @@ type helloAnswer struct {
 	Founders []int32   `json:"founders,omitempty"`
 	// Stale: the directory of who asked has been started after all that it remembers.
 	Stale bool `json:"stale,omitempty"`
+	// Removed is why the directory of who asked is not part of the cluster any more.
+	Removed string `json:"removed,omitempty"`
 }
 
 // Serve answers other nodes' hello. poke is called when a node that is not a member has asked; addressOf when a member of
@@ -66,7 +70,7 @@ func (s *State) Serve(t *transport.Transport, poke func()) {
 			t.SetAddress(q.Node, q.Address) // it has moved; its registration follows
 		}
 		a := s.hello()
-		a.Stale = s.outran(&q)
+		a.Stale, a.Removed = s.outran(&q), s.judged(&q)
 		return json.Marshal(a)
 	})
 }
@@ -104,7 +108,7 @@ func (s *State) request(address string) []byte {
 	defer s.mu.Unlock()
 	q := helloRequest{Node: s.id.NodeID, Directory: s.id.DirectoryID, Address: address, Founders: s.founderIDs()}
 	if s.id.MetadataReplica != 0 {
-		q.Cluster, q.Group, q.Starts = s.id.ClusterID, s.id.MetadataGroup, s.startsLocked()
+		q.Cluster, q.Group, q.Replica, q.Starts = s.id.ClusterID, s.id.MetadataGroup, s.id.MetadataReplica, s.startsLocked()
 	}
 	b, err := json.Marshal(q)
 	if err != nil {
@@ -127,6 +131,11 @@ func (s *State) askHello(ctx context.Context, t *transport.Transport, address, o
 	}
 	if a.Member {
 		s.noteGroup(a.Cluster, a.Group, a.Node, address)
+	}
+	if id := s.Identity(); a.Removed != "" && a.Member && a.Cluster == id.ClusterID && a.Group == id.MetadataGroup {
+		if err := s.noteRemoved(a.Removed, address); err != nil {
+			return a, err
+		}
 	}
 	return a, nil
 }

@@ -98,6 +98,9 @@ type peersFile struct {
 	Starts []string `json:"starts,omitempty"`
 	// Registered: one of them is known to have been registered. Before, the list proves nothing: the directory may be older than it.
 	Registered bool `json:"registered,omitempty"`
+	// Removed is why the directory is not part of the cluster any more, and RemovedBy the address of who has said so (removed.go).
+	Removed   string `json:"removed,omitempty"`
+	RemovedBy string `json:"removed_by,omitempty"`
 }
 
 // bound is the Raft address that was used last.

@@ -43,8 +43,11 @@ type Member struct {
 	joining sync.Mutex // one node at a time: membership changes of Raft are
 }
 
-// Serve begins to answer the call join.
-func (m *Member) Serve() { m.Transport.HandleOpen(methodJoin, m.join) }
+// Serve begins to answer the call join, and to tell those who are not part of the cluster any more.
+func (m *Member) Serve() {
+	m.State.judgeBy(m.Machine)
+	m.Transport.HandleOpen(methodJoin, m.join)
+}
 
 func (m *Member) join(ctx context.Context, _ transport.Caller, body []byte) ([]byte, error) {
 	var q joinRequest
@@ -165,9 +168,9 @@ func (m *Member) nodes(except int32) []Node {
 	return out
 }
 
-// Run follows the metadata: addresses that change are used and kept, and a newer metadata group is joined. It returns when
-// ctx ends.
-func (m *Member) Run(ctx context.Context) {
+// Run follows the metadata: addresses that change are used and kept, and a newer metadata group is joined. It returns nil when
+// ctx ends. Errors: ErrRemoved.
+func (m *Member) Run(ctx context.Context) error {
 	wake := make(chan struct{}, 1)
 	cancel := m.Machine.Watch(func(metadata.Change) {
 		select {
@@ -183,7 +186,7 @@ func (m *Member) Run(ctx context.Context) {
 	for asked := 1; ; {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-wake:
 			m.learn()
 		case <-m.State.newer.heard:
@@ -194,11 +197,20 @@ func (m *Member) Run(ctx context.Context) {
 			}
 		case <-ask.C:
 			asked++
-			if _, ok := m.Host.Controller(); !ok || asked%groupPatience == 0 {
+			if _, ok := m.Host.Controller(); !ok || m.leaving() || asked%groupPatience == 0 {
 				m.askGroups(ctx)
+			}
+			if err := m.State.Removed(); err != nil {
+				return err
 			}
 		}
 	}
+}
+
+// leaving reports whether this node is being decommissioned, as far as it knows: the end of that it hears from the others only.
+func (m *Member) leaving() bool {
+	b, ok := m.Machine.Image().Broker(m.Transport.NodeID())
+	return ok && b.State == metadata.NodeDecommissioning
 }
 
 func (m *Member) learn() {
@@ -227,7 +239,7 @@ func (m *Member) learn() {
 
 // CheckOthers asks the nodes that are known whether they belong to the same cluster, and tells them where this one is.
 // It returns an error if one belongs to another cluster and none to this one, or one knows of a later start of this
-// directory. Errors: ErrForeign, ErrStale.
+// directory, or that it is not part of the cluster any more. Errors: ErrForeign, ErrStale, ErrRemoved.
 func (m *Member) CheckOthers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -260,6 +272,9 @@ func (m *Member) CheckOthers(ctx context.Context) error {
 			foreign = fmt.Errorf("%w: %s belongs to cluster %s, but node %d at %s does not: %s. If this directory is the wrong one, set log.dirs to the right one; if that address is wrong, correct cluster.peers; to leave cluster %s for the other, start with an empty directory",
 				ErrForeign, m.State.dir, id.ClusterID, r.node, r.address, foreignText(r.err, r.answer), id.ClusterID)
 		}
+	}
+	if err := m.State.Removed(); err != nil {
+		return err
 	}
 	if stale != nil {
 		return stale

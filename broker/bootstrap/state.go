@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/stelemq/stele/broker/metadata"
 	"github.com/stelemq/stele/internal/vfs"
 )
 
@@ -49,6 +50,8 @@ type State struct {
 	id    Identity
 	peers peersFile
 	newer newerGroup
+	// judge has the metadata that says who is not part of the cluster any more; nil: nobody does.
+	judge *metadata.Machine
 	// incarnation is this start's, empty before Begin.
 	incarnation string
 }

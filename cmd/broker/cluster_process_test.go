@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stelemq/stele/broker/bootstrap"
 )
@@ -98,6 +99,7 @@ func (m *clusterNode) awaitSaid(t *testing.T, words string) {
 // fails waits for the end of a process that must not start.
 func (m *clusterNode) fails(t *testing.T, words string) {
 	t.Helper()
+	defer time.AfterFunc(time.Minute, func() { _ = m.cmd.Process.Kill() }).Stop()
 	if err := m.cmd.Wait(); err == nil || m.cmd.ProcessState.ExitCode() != exitFailure || !strings.Contains(m.errs.String(), words) {
 		t.Errorf("node %d ended with %v, want code 1 and %q:\n%s", m.id, err, words, m.errs)
 	}

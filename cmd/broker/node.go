@@ -86,12 +86,20 @@ func (n *node) live(ctx context.Context) error {
 	m := &bootstrap.Member{State: n.state, Transport: n.transport, Host: h, Machine: machine, Address: n.raftAddress, Rack: n.config.Rack, Logger: n.logger}
 	m.Serve()
 	watch, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() { defer close(done); m.Run(watch) }()
-	err = n.serve(ctx, h, machine)
+	serving, end := context.WithCancel(ctx)
+	defer end()
+	removed := make(chan error, 1)
+	go func() {
+		err := m.Run(watch)
+		if err != nil {
+			n.logger.Error("this broker ends: it is not part of the cluster any more")
+			end()
+		}
+		removed <- err
+	}()
+	err = n.serve(serving, h, machine)
 	stop()
-	<-done
-	return errors.Join(err, h.Close())
+	return errors.Join(err, <-removed, h.Close())
 }
 
 // rejoin has the cluster give this node another replica of the metadata.

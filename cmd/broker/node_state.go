@@ -43,9 +43,9 @@ func newNode(s streams) *cobra.Command {
 		}),
 		newNodeState(s, nodeStateCommand{
 			use: "decommission", short: "Move everything off a node and take it out of the cluster",
-			long: "Its replicas move to other nodes, one after the other; when it has none left it is removed and may be stopped.",
+			long: "Its replicas move to other nodes, one after the other; when it has none left it is removed, and its broker ends by itself.",
 			left: func(n *nodeReport) string { return plural(n.Replicas, "replica") },
-			done: func(n *nodeReport) bool { return false }, after: "node %d is not part of the cluster any more; it may be stopped\n",
+			done: func(n *nodeReport) bool { return false }, after: "node %d is not part of the cluster any more; its broker ends by itself\n",
 		}))
 }
 

@@ -82,7 +82,7 @@ func (k *call) alterConfig(r *configResource, validateOnly bool) *metadata.Error
 	case kmsg.ConfigResourceTypeBrokerLogger:
 		command, refused = k.b.planLoggerConfigs(image, r)
 	case kmsg.ConfigResourceTypeClientMetrics, kmsg.ConfigResourceTypeGroupConfig:
-		command, refused = planNamedConfigs(image, r)
+		command, refused = k.b.planNamedConfigs(image, r)
 	default:
 		refused = configError(protocol.InvalidRequest, "Unsupported resource type: %s", r.kind)
 	}

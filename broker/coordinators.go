@@ -110,6 +110,7 @@ func (b *Broker) groupConfig() group.Config {
 	c := b.opts.Config.Groups
 	c.NewID, c.Topics = newMemberID, imageTopics{b}
 	c.Events = b.metrics.groups
+	c.Consumer.OfGroup = b.groupTimes
 	return c
 }
 

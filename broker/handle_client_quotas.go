@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/netip"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -17,7 +18,8 @@ import (
 //
 // Behaviour: quotas of users, client ids, pairs of both, and addresses; a null name stands for all others. Each entity is
 // changed for itself. producer_byte_rate, consumer_byte_rate and request_percentage hold on every broker for what it serves
-// itself, as in Kafka; controller_mutation_rate and connection_creation_rate are kept, and bound nothing yet.
+// itself, as in Kafka; so do controller_mutation_rate, which Kafka's controller counts for the whole cluster, and
+// connection_creation_rate.
 
 // Kinds of matches of a filter.
 const (
@@ -135,6 +137,14 @@ func quotaChange(e *kmsg.AlterClientQuotasRequestEntry) (metadata.QuotaChange, *
 			return change, configError(protocol.InvalidRequest, "Unhandled client quota entity type: %s", part.Type)
 		case part.Name != nil && *part.Name == "":
 			return change, configError(protocol.InvalidRequest, "Empty %s not supported", part.Type)
+		}
+		if part.Type == metadata.QuotaIP && part.Name != nil {
+			address, err := netip.ParseAddr(*part.Name)
+			if err != nil {
+				return change, configError(protocol.InvalidRequest, "%s is not a valid IP", *part.Name)
+			}
+			name := address.Unmap().String() // as connections are compared with it
+			part.Name = &name
 		}
 		change.Entity[part.Type] = part.Name
 	}

@@ -25,6 +25,8 @@ func (k *call) createPartitions(req *kmsg.CreatePartitionsRequest) kmsg.Response
 	for i := range req.Topics {
 		names[req.Topics[i].Topic]++
 	}
+	mutations := k.mutations(3)
+	defer mutations.tell(resp)
 	var grown []metadata.TopicID
 	for i := range req.Topics {
 		rt := &req.Topics[i]
@@ -38,6 +40,9 @@ func (k *call) createPartitions(req *kmsg.CreatePartitionsRequest) kmsg.Response
 		if times > 1 {
 			names[rt.Topic] = 0
 			refused = &metadata.Error{Code: protocol.InvalidRequest, Message: "Duplicate topic in request."}
+		}
+		if refused == nil {
+			refused = mutations.take(len(command.Replicas))
 		}
 		if refused == nil && !req.ValidateOnly {
 			refused = k.growTopic(ctx, command)

@@ -31,6 +31,8 @@ func (k *call) createTopics(req *kmsg.CreateTopicsRequest) kmsg.Response {
 	image := k.b.opts.Metadata.Image()
 	var command metadata.CreateTopics
 	var places []int // of command's topics in resp
+	mutations := k.mutations(6)
+	defer mutations.tell(resp)
 	total := 0
 	for i, rt := range req.Topics {
 		out := kmsg.NewCreateTopicsResponseTopic()
@@ -45,6 +47,9 @@ func (k *call) createTopics(req *kmsg.CreateTopicsRequest) kmsg.Response {
 			continue
 		}
 		topic, refused := k.planTopic(image, &rt)
+		if refused == nil {
+			refused = mutations.take(len(topic.Replicas))
+		}
 		if refused == nil {
 			if total += len(topic.Replicas); total > k.b.opts.Config.MaxPartitionsPerRequest {
 				refused = &metadata.Error{Code: protocol.PolicyViolation, Message: "Excessively large number of partitions per request."}

@@ -25,6 +25,8 @@ func (k *call) deleteTopics(req *kmsg.DeleteTopicsRequest) kmsg.Response {
 	}
 	image := k.b.opts.Metadata.Image()
 	seen := map[metadata.TopicID]int{} // where in resp.Topics
+	mutations := k.mutations(5)
+	defer mutations.tell(resp)
 	var command metadata.DeleteTopics
 	var places []int
 	for i := range wanted {
@@ -36,6 +38,11 @@ func (k *call) deleteTopics(req *kmsg.DeleteTopicsRequest) kmsg.Response {
 				code, text = protocol.InvalidRequest, "Duplicate topic name or id."
 			}
 			seen[t.ID] = i
+		}
+		if code == protocol.None {
+			if refused := mutations.take(len(t.Partitions)); refused != nil {
+				code, text = refused.Code, refused.Message
+			}
 		}
 		if code != protocol.None {
 			out.ErrorCode, out.ErrorMessage = k.code(code), &text

@@ -19,11 +19,19 @@ import (
 type namedConfig struct {
 	name, def, doc string
 	kind           SettingType
+	// synonym is the broker's setting that holds where there is none; "": def does.
+	synonym string
 	// min and max bound numbers.
 	min, max int64
 	// check says what else is wrong with a value; nil: nothing.
 	check func(value string) string
 }
+
+// Settings of a group of the consumer protocol that hold (see Broker.groupTimes).
+const (
+	groupHeartbeat = "consumer.heartbeat.interval.ms"
+	groupSession   = "consumer.session.timeout.ms"
+)
 
 // Keys of a subscription to client metrics, and what it is without them.
 const (
@@ -43,8 +51,8 @@ var (
 		{name: clientMetricsKey, kind: TypeList, doc: "Prefixes of names of metrics; * for all, nothing for none."},
 	}
 	groupConfigs = []namedConfig{
-		{name: "consumer.heartbeat.interval.ms", def: "5000", kind: TypeInt, min: 1, max: 1<<31 - 1, doc: "How often members of a consumer group say that they live."},
-		{name: "consumer.session.timeout.ms", def: "45000", kind: TypeInt, min: 1, max: 1<<31 - 1, doc: "After how long without a word a member of a consumer group is given up."},
+		{name: groupHeartbeat, def: "5000", synonym: "group.consumer.heartbeat.interval.ms", kind: TypeInt, min: 1, max: 1<<31 - 1, doc: "How often members of a consumer group say that they live."},
+		{name: groupSession, def: "45000", synonym: "group.consumer.session.timeout.ms", kind: TypeInt, min: 1, max: 1<<31 - 1, doc: "After how long without a word a member of a consumer group is given up."},
 		{name: "share.auto.offset.reset", def: "latest", kind: TypeString, doc: "Where a share group begins."},
 		{name: "share.heartbeat.interval.ms", def: "5000", kind: TypeInt, min: 1, max: 1<<31 - 1, doc: "How often members of a share group say that they live."},
 		{name: "share.isolation.level", def: "read_uncommitted", kind: TypeString, doc: "Which records of transactions a share group reads."},
@@ -124,15 +132,19 @@ func (k *call) namedConfigs(image *metadata.Image, r *kmsg.DescribeConfigsReques
 		c := kmsg.NewDescribeConfigsResponseResourceConfig()
 		value, set := have[d.name]
 		c.Name, c.Value, c.Source = d.name, &value, kmsg.ConfigSource(source) //nolint:gosec // small
+		def := d.def
+		if value, ok := k.b.setting(image, d.synonym); ok {
+			def = value
+		}
 		if !set {
-			c.Value, c.Source, c.IsDefault = &d.def, sourceDefault, true
+			c.Value, c.Source, c.IsDefault = &def, sourceDefault, true
 		}
 		c.ConfigType = kmsg.ConfigType(d.kind)
 		if req.IncludeSynonyms {
 			if set {
 				c.ConfigSynonyms = append(c.ConfigSynonyms, kmsg.DescribeConfigsResponseResourceConfigConfigSynonym{Name: d.name, Value: &value, Source: c.Source})
 			}
-			c.ConfigSynonyms = append(c.ConfigSynonyms, kmsg.DescribeConfigsResponseResourceConfigConfigSynonym{Name: d.name, Value: &d.def, Source: sourceDefault})
+			c.ConfigSynonyms = append(c.ConfigSynonyms, kmsg.DescribeConfigsResponseResourceConfigConfigSynonym{Name: d.name, Value: &def, Source: sourceDefault})
 		}
 		if req.IncludeDocumentation {
 			c.Documentation = &d.doc
@@ -143,7 +155,7 @@ func (k *call) namedConfigs(image *metadata.Image, r *kmsg.DescribeConfigsReques
 }
 
 // planNamedConfigs plans settings of a subscription to client metrics or of a group.
-func planNamedConfigs(image *metadata.Image, r *configResource) (*metadata.SetConfigs, *metadata.Error) {
+func (b *Broker) planNamedConfigs(image *metadata.Image, r *configResource) (*metadata.SetConfigs, *metadata.Error) {
 	if r.name == "" {
 		return nil, configError(protocol.InvalidRequest, "The resource must have a name.")
 	}
@@ -173,6 +185,11 @@ func planNamedConfigs(image *metadata.Image, r *configResource) (*metadata.SetCo
 			if wrong := d.validate(value); wrong != "" {
 				return nil, configError(protocol.InvalidConfig, "%s", wrong)
 			}
+		}
+	}
+	if kind == metadata.ConfigGroup {
+		if wrong := b.checkGroupTimes(image, next); wrong != "" {
+			return nil, configError(protocol.InvalidConfig, "%s", wrong)
 		}
 	}
 	return &metadata.SetConfigs{Resource: kind, Name: r.name, Set: set}, nil

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stelemq/stele/broker/metadata"
+	"github.com/stelemq/stele/broker/quota"
 )
 
 // TCP keep-alive finds peers that vanished without a word.
@@ -37,6 +38,8 @@ type listener struct {
 
 // server accepts connections and keeps count of them.
 type server struct {
+	delayed atomic.Int64 // connections that wait to be closed
+
 	b         *Broker
 	listeners []*listener
 	wg        sync.WaitGroup
@@ -134,6 +137,10 @@ func (s *server) accept(l *listener) {
 func (s *server) admit(l *listener, nc net.Conn) {
 	remote := remoteIP(nc)
 	cfg := &s.b.opts.Config
+	if wait := s.b.quotas.Connect(remote.String(), s.b.now()); wait > 0 {
+		s.closeLater(l, nc, remote, wait)
+		return
+	}
 	s.mu.Lock()
 	if s.draining || len(s.conns) >= int(s.b.live.maxConnections.Load()) || s.perIP[remote] >= int(s.b.live.maxConnectionsPerIP.Load()) {
 		full := !s.draining
@@ -160,6 +167,33 @@ func (s *server) admit(l *listener, nc net.Conn) {
 	s.wg.Go(func() {
 		c.serve()
 		s.forget(c)
+	})
+}
+
+// delayedMax bounds the connections that wait to be closed.
+const delayedMax = 1000
+
+// closeLater ends a connection of an address that makes too many (connection_creation_rate): not at once, or it would only
+// come again the sooner (KIP-612).
+func (s *server) closeLater(l *listener, nc net.Conn, remote netip.Addr, wait time.Duration) {
+	s.b.metrics.connectionRefused(l.Name)
+	s.b.metrics.throttled.WithLabelValues(throttleKind(quota.Connection)).Add(wait.Seconds())
+	s.b.log.Debug("connection refused: the address makes too many", "listener", l.Name, "remote", remote, "closed_in", wait)
+	if s.delayed.Add(1) > delayedMax {
+		s.delayed.Add(-1)
+		_ = nc.Close()
+		return
+	}
+	s.wg.Go(func() {
+		defer s.delayed.Add(-1)
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-s.b.drained:
+		case <-s.ctx.Done():
+		}
+		_ = nc.Close()
 	})
 }
 

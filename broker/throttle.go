@@ -23,10 +23,16 @@ func quotaTable(image *metadata.Image) *quota.Table {
 	rules := map[quota.Kind]map[quota.Entity]float64{}
 	for _, q := range image.Quotas() {
 		if _, ip := q.Entity[metadata.QuotaIP]; ip {
+			if value, ok := q.Values[quota.Connection.Key()]; ok {
+				if rules[quota.Connection] == nil {
+					rules[quota.Connection] = map[quota.Entity]float64{}
+				}
+				rules[quota.Connection][quota.Entity{User: quotaPart(q.Entity, metadata.QuotaIP)}] = value
+			}
 			continue
 		}
 		e := quota.Entity{User: quotaPart(q.Entity, metadata.QuotaUser), ClientID: quotaPart(q.Entity, metadata.QuotaClientID)}
-		for _, kind := range []quota.Kind{quota.Produce, quota.Fetch, quota.Request} {
+		for _, kind := range []quota.Kind{quota.Produce, quota.Fetch, quota.Request, quota.Mutation} {
 			if value, ok := q.Values[kind.Key()]; ok {
 				if rules[kind] == nil {
 					rules[kind] = map[quota.Entity]float64{}
@@ -99,7 +105,7 @@ func (c *conn) mute(kind quota.Kind, d time.Duration) {
 }
 
 func throttleKind(k quota.Kind) string {
-	return [...]string{quota.Produce: "produce", quota.Fetch: "fetch", quota.Request: "request"}[k]
+	return [...]string{quota.Produce: "produce", quota.Fetch: "fetch", quota.Request: "request", quota.Mutation: "controller_mutation", quota.Connection: "connection"}[k]
 }
 
 // awaitUnmuted waits until the connection may be read again.

@@ -41,6 +41,9 @@ type ConsumerConfig struct {
 	// AssignmentInterval is group.consumer.assignment.interval.ms (KIP-1263): the least time between two assignments
 	// of a group, so that members that come together are assigned together. 0: at every change.
 	AssignmentInterval time.Duration
+	// OfGroup says what a single group is given instead of SessionTimeout and HeartbeatInterval (the group's settings
+	// consumer.session.timeout.ms and consumer.heartbeat.interval.ms), 0 where nothing is; nil: no group is given anything.
+	OfGroup func(id string) (session, heartbeat time.Duration)
 	// RegexInterval is the least time between two evaluations of a group's regular expressions over all topics.
 	RegexInterval time.Duration
 }
@@ -66,4 +69,24 @@ func (c *ConsumerConfig) assignor(name string) (assignor.Assignor, bool) {
 		return nil, false
 	}
 	return assignor.ByName(name)
+}
+
+// sessionOf is how long a group's members may be silent.
+func (c *ConsumerConfig) sessionOf(id string) time.Duration {
+	if c.OfGroup != nil {
+		if session, _ := c.OfGroup(id); session > 0 {
+			return session
+		}
+	}
+	return c.SessionTimeout
+}
+
+// heartbeatOf is how often a group's members are told to send heartbeats.
+func (c *ConsumerConfig) heartbeatOf(id string) time.Duration {
+	if c.OfGroup != nil {
+		if _, heartbeat := c.OfGroup(id); heartbeat > 0 {
+			return heartbeat
+		}
+	}
+	return c.HeartbeatInterval
 }

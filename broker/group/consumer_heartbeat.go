@@ -114,7 +114,7 @@ func (c *Coordinator) consumerStay(now time.Time, r *Request, req *kmsg.Consumer
 	c.armConsumerSession(g, after, now)
 
 	resp.MemberID, resp.MemberEpoch = &after.id, after.epoch
-	resp.HeartbeatIntervalMillis = millis32(c.cfg.Consumer.HeartbeatInterval)
+	resp.HeartbeatIntervalMillis = millis32(c.cfg.Consumer.heartbeatOf(g.id))
 	full := req.MemberEpoch == epochJoin ||
 		req.RebalanceTimeoutMillis != -1 && (req.SubscribedTopicNames != nil || req.SubscribedTopicRegex != nil) && req.Topics != nil
 	if full || !after.assigned.samePartitions(before.assigned) {

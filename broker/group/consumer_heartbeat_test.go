@@ -394,3 +394,34 @@ func subset(a, b assignor.Assignment) bool {
 	}
 	return true
 }
+
+// A group's own settings hold from a member's next heartbeat on.
+func TestConsumer_SettingsOfAGroup(t *testing.T) {
+	var session, heartbeat time.Duration
+	r := newRig(t, func(c *Config) {
+		c.Consumer.OfGroup = func(id string) (time.Duration, time.Duration) {
+			if id == "g" {
+				return session, heartbeat
+			}
+			return 0, 0
+		}
+	})
+	r.topics.set("t", 1)
+	for _, id := range []string{"g", "h"} {
+		if a := r.beat(id, "a", 0, names("t")); a.HeartbeatIntervalMillis != 5000 {
+			t.Errorf("%s: heartbeats of %d ms without a setting", id, a.HeartbeatIntervalMillis)
+		}
+	}
+	session, heartbeat = 60*time.Second, 7*time.Second
+	for id, want := range map[string]int32{"g": 7000, "h": 5000} {
+		if a := r.beat(id, "a", 1); a.ErrorCode != 0 || a.HeartbeatIntervalMillis != want {
+			t.Errorf("%s: code %d, heartbeats of %d ms, want %d", id, a.ErrorCode, a.HeartbeatIntervalMillis, want)
+		}
+	}
+	r.pass(50 * time.Second)
+	for id, want := range map[string]protocol.Code{"g": protocol.None, "h": protocol.UnknownMemberID} {
+		if a := r.beat(id, "a", 1); protocol.Code(a.ErrorCode) != want {
+			t.Errorf("%s after 50 s: %d, want %v", id, a.ErrorCode, want)
+		}
+	}
+}

@@ -59,7 +59,7 @@ func (c *Coordinator) removeConsumers(now time.Time, g *group, k *consumerGroup,
 
 // armConsumerSession starts a member's session anew: members of the classic protocol bring their own length of it.
 func (c *Coordinator) armConsumerSession(g *group, m *consumerMember, now time.Time) {
-	session := c.cfg.Consumer.SessionTimeout
+	session := c.cfg.Consumer.sessionOf(g.id)
 	if m.classic != nil {
 		session = time.Duration(m.classic.sessionTimeoutMillis) * time.Millisecond
 	}

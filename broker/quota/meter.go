@@ -26,6 +26,7 @@ type counted struct {
 type subjectRate struct {
 	counted
 	rate
+	bucket bucket // of Mutation
 }
 
 // Meter counts what clients use. Safe for concurrent use.
@@ -95,10 +96,12 @@ func (m *Meter) Return(k Kind, user, clientID string, n float64, now time.Time) 
 
 // rate of a subject, which becomes the one that used something last. Those that are silent longest are forgotten; what each
 // call costs does not depend on how many there are, since client ids are whatever clients say.
-func (m *Meter) rate(c counted) *rate {
+func (m *Meter) rate(c counted) *rate { return &m.subject(c).rate }
+
+func (m *Meter) subject(c counted) *subjectRate {
 	if at, ok := m.rates[c]; ok {
 		m.silent.MoveToFront(at)
-		return &at.Value.(*subjectRate).rate //nolint:errcheck,forcetypeassert // nothing else is in it
+		return at.Value.(*subjectRate) //nolint:errcheck,forcetypeassert // nothing else is in it
 	}
 	if len(m.rates) >= subjectsMax {
 		last := m.silent.Back()
@@ -106,5 +109,5 @@ func (m *Meter) rate(c counted) *rate {
 	}
 	r := &subjectRate{counted: c}
 	m.rates[c] = m.silent.PushFront(r)
-	return &r.rate
+	return r
 }

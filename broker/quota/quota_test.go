@@ -112,3 +112,47 @@ func TestMeter_IsBounded(t *testing.T) {
 		t.Errorf("%d clients are counted", len(m.rates))
 	}
 }
+
+func TestMeter_Mutations(t *testing.T) {
+	m := NewMeter()
+	m.SetTable(NewTable(map[Kind]map[Entity]float64{Mutation: {{User: Others()}: 2}}))
+	now := time.Unix(1_700_000_000, 0)
+	// A burst of eleven windows' worth, and one request may overdraw it.
+	if wait, ok := m.Mutate("u", "c", 20, true, now); !ok || wait != 0 {
+		t.Fatal(wait, ok)
+	}
+	if wait, ok := m.Mutate("u", "d", 6, true, now); !ok || wait != 0 { // 2 left, 4 owed: another client, the same user
+		t.Fatal(wait, ok)
+	}
+	if wait, ok := m.Mutate("u", "c", 1, true, now); ok || wait != 2*time.Second {
+		t.Errorf("who owes 4 of 2 a second waits for %s, %v", wait, ok)
+	}
+	if wait, ok := m.Mutate("u", "c", 1, false, now); !ok || wait != 2500*time.Millisecond {
+		t.Errorf("an old request is carried out: %s, %v", wait, ok)
+	}
+	if wait, ok := m.Mutate("u", "c", 1, true, now.Add(2500*time.Millisecond)); !ok || wait != 0 {
+		t.Errorf("when nothing is owed: %s, %v", wait, ok)
+	}
+}
+
+func TestMeter_Connections(t *testing.T) {
+	m := NewMeter()
+	m.SetTable(NewTable(map[Kind]map[Entity]float64{Connection: {{User: Named("10.0.0.1")}: 1}}))
+	now := time.Unix(1_700_000_000, 0)
+	refused := 0
+	for range 30 {
+		wait := m.Connect("10.0.0.1", now)
+		if wait > time.Second {
+			t.Fatal(wait)
+		}
+		if wait > 0 {
+			refused++
+		}
+		if m.Connect("10.0.0.2", now) != 0 {
+			t.Fatal("another address is bounded")
+		}
+	}
+	if refused != 20 {
+		t.Errorf("%d of 30 refused, want what exceeds one a second over ten seconds", refused)
+	}
+}

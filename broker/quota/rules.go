@@ -12,12 +12,17 @@ const (
 	// Request bounds the time that requests take, in hundredths of one processor.
 	Request
 
-	kinds = 3
+	// Mutation bounds the partitions that are created and deleted, per second (KIP-599).
+	Mutation
+	// Connection bounds the connections that an address makes, per second (KIP-612). Its rules are for addresses.
+	Connection
+
+	kinds = 5
 )
 
 // Key is Kafka's name of the kind.
 func (k Kind) Key() string {
-	return [kinds]string{"producer_byte_rate", "consumer_byte_rate", "request_percentage"}[k]
+	return [kinds]string{"producer_byte_rate", "consumer_byte_rate", "request_percentage", "controller_mutation_rate", "connection_creation_rate"}[k]
 }
 
 // Anonymous is the user of a connection that has not said who it is.
@@ -56,7 +61,29 @@ func NewTable(rules map[Kind]map[Entity]float64) *Table {
 }
 
 // Empty reports whether nobody is bounded.
-func (t *Table) Empty() bool { return t == nil || len(t.rules[0])+len(t.rules[1])+len(t.rules[2]) == 0 }
+func (t *Table) Empty() bool {
+	if t == nil {
+		return true
+	}
+	for _, rules := range t.rules {
+		if len(rules) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// connections is the rule that holds for an address.
+func (t *Table) connections(address string) (most float64, ok bool) {
+	rules := t.rules[Connection]
+	if len(rules) == 0 {
+		return 0, false
+	}
+	if most, ok = rules[Entity{User: Named(address)}]; !ok {
+		most, ok = rules[Entity{User: Others()}]
+	}
+	return most, ok
+}
 
 // subject is who shares one meter: a rule for a user counts all its clients together, one for a client id all its users.
 type subject struct{ user, clientID string }

@@ -359,7 +359,7 @@ func (f *fetchCall) readOne(r *fetchResult) {
 		dst = f.space()
 	}
 	had := len(r.data)
-	data, offsets, err := r.log.Read(dst, dledger.ReadRequest{From: r.next, Limit: f.limit, MaxBytes: max(room, 0), AtLeastOne: first})
+	data, offsets, err := r.log.Read(dst, dledger.ReadRequest{From: r.next, Limit: f.limit, MaxBytes: max(room, 0), AtLeastOne: first, Records: true})
 	if err != nil {
 		f.bytes -= had
 		f.fail(r, f.c.b.logCode(err))

@@ -196,7 +196,7 @@ func (s *lagScrape) written(log PartitionLog, key lagKey) (int64, bool) {
 // writtenAt reads when the first record at or after an offset was written, in Unix milliseconds.
 func writtenAt(log PartitionLog, offset int64) (int64, bool) {
 	got, _, err := log.Read(nil, dledger.ReadRequest{
-		From: record.Offset(offset), Limit: dledger.ReadToHighWatermark, MaxBytes: lagReadBytes, AtLeastOne: true,
+		From: record.Offset(offset), Limit: dledger.ReadToHighWatermark, MaxBytes: lagReadBytes, AtLeastOne: true, Records: true,
 	})
 	if err != nil || len(got) == 0 {
 		return 0, false

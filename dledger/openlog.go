@@ -59,6 +59,10 @@ func (o *openLog) Read(dst []byte, from, upTo record.Offset, maxBytes int, atLea
 	return o.now().Read(dst, from, upTo, maxBytes, atLeastOne) //nolint:wrapcheck // forwarded
 }
 
+func (o *openLog) ReadRecords(dst []byte, from, upTo record.Offset, maxBytes int, atLeastOne bool) ([]byte, error) {
+	return o.now().ReadRecords(dst, from, upTo, maxBytes, atLeastOne) //nolint:wrapcheck // forwarded
+}
+
 func (o *openLog) ReadAt(base record.Offset, pos int64, p []byte) error {
 	return o.now().ReadAt(base, pos, p) //nolint:wrapcheck // forwarded
 }

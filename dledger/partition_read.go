@@ -29,7 +29,11 @@ func (p *Partition) Read(dst []byte, r ReadRequest) ([]byte, Offsets, error) {
 	if r.From >= upTo {
 		return dst, off, nil
 	}
-	out, err := p.shard.log.Read(dst, r.From, upTo, r.MaxBytes, r.AtLeastOne)
+	read := p.shard.log.Read
+	if r.Records {
+		read = p.shard.log.ReadRecords
+	}
+	out, err := read(dst, r.From, upTo, r.MaxBytes, r.AtLeastOne)
 	if err != nil {
 		return dst, off, p.readError(err)
 	}

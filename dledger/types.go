@@ -88,6 +88,8 @@ type ReadRequest struct {
 	// MaxBytes comes whole.
 	MaxBytes   int
 	AtLeastOne bool
+	// Records leaves out batches that compaction has emptied, as far as others follow: see commitlog.Log.ReadRecords.
+	Records bool
 }
 
 // TimestampOffset is a record found by its time.

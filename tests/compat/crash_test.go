@@ -68,6 +68,32 @@ func kafkaGoNormalized(got, want []record) []record {
 // offsets below end.
 func dump(t *testing.T, dir string, end int64) {
 	t.Helper()
+	next := int64(0)
+	for _, offset := range dumpedOffsets(dumpFiles(t, dir)) {
+		if offset != next {
+			t.Fatalf("DumpLogSegments shows offset %d, want %d", offset, next)
+		}
+		next++
+	}
+	if next != end {
+		t.Fatalf("DumpLogSegments shows the offsets below %d, want %d", next, end)
+	}
+}
+
+// dumpedOffsets are those of the records that DumpLogSegments shows.
+func dumpedOffsets(out []byte) (offsets []int64) {
+	for line := range bytes.SplitSeq(out, []byte("\n")) {
+		var offset int64
+		if n, _ := fmt.Sscanf(string(line), "| offset: %d", &offset); n == 1 {
+			offsets = append(offsets, offset)
+		}
+	}
+	return offsets
+}
+
+// dumpFiles returns what DumpLogSegments says of the files of a partition, its segments in order, and fails on any complaint.
+func dumpFiles(t *testing.T, dir string) []byte {
+	t.Helper()
 	kinds := map[string][]string{}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -98,20 +124,7 @@ func dump(t *testing.T, dir string, end int64) {
 			}
 		}
 	}
-	next := int64(0)
-	for line := range bytes.SplitSeq(out, []byte("\n")) {
-		var offset int64
-		if n, _ := fmt.Sscanf(string(line), "| offset: %d", &offset); n != 1 {
-			continue
-		}
-		if offset != next {
-			t.Fatalf("DumpLogSegments shows offset %d, want %d", offset, next)
-		}
-		next++
-	}
-	if next != end {
-		t.Fatalf("DumpLogSegments shows the offsets below %d, want %d", next, end)
-	}
+	return out
 }
 
 func tailOf(out []byte) []byte { return out[max(0, len(out)-2000):] }

@@ -83,6 +83,7 @@ func (b *target) start(ctx context.Context) error {
 		"--set", "log.dirs="+b.data,
 		"--set", "num.partitions=3",
 		"--set", "group.initial.rebalance.delay.ms=0",
+		"--set", "log.cleaner.backoff.ms=100",
 		// So that rebalances do not take the seconds that they take with the defaults.
 		"--set", "group.consumer.min.heartbeat.interval.ms=300",
 		"--set", "group.consumer.heartbeat.interval.ms=300")

@@ -18,7 +18,7 @@ async function main() {
         autoCommit: false,
         eachMessage: async ({ partition, message }) => {
           if (values.length === Number(count)) return
-          values.push(message.value.toString())
+          values.push(String(message.value))
           if (values.length < Number(count)) return
           const offset = String(BigInt(message.offset) + 1n)
           await consumer.commitOffsets([{ topic, partition, offset }])

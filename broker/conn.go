@@ -26,8 +26,6 @@ const (
 	readAhead = 4 << 10
 	// firstRead is the most that is allocated for a frame before its bytes have begun to arrive.
 	firstRead = 1 << 20
-	// fetchHintMax bounds the room that is made for an answer to Fetch in advance.
-	fetchHintMax = 4 << 20
 	// leastRate is the slowest a peer may send or take bytes, per second.
 	leastRate = 64 << 10
 	// writeBatch is when the writer stops collecting answers for one write.

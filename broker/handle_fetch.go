@@ -416,5 +416,5 @@ func (f *fetchCall) count() {
 			r.topic.metrics.sent(len(r.data), r.records)
 		}
 	}
-	f.c.fetchHint = min(max(f.bytes, f.c.fetchHint-f.c.fetchHint/8), fetchHintMax)
+	f.c.fetchHint = min(max(f.bytes, f.c.fetchHint-f.c.fetchHint/8), 1<<maxClass)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/stelemq/stele/internal/vfs"
 	"github.com/stelemq/stele/protocol/record"
 )
 
@@ -179,33 +180,72 @@ func (r *segmentRead) read(dst []byte) (out []byte, done bool, err error) {
 	if err != nil {
 		return dst, false, err
 	}
-	n := min(int64(max(r.budget, record.HeaderLen)), size-pos)
-	dst = slices.Grow(dst, int(n))
-	p := dst[len(dst) : len(dst)+int(n)]
-	if err := readFull(f, p, pos); err != nil {
-		return dst, false, err
+	out, good, err := r.steps(f, dst, pos, size, base)
+	done = pos+good.bytes == size
+	if good.bytes > 0 {
+		r.l.hints.put(hint{seg: r.s, offset: good.next, pos: pos + good.bytes, cuts: r.l.cuts.Load()})
 	}
-	if first, err := r.header(p, pos, size, base); err != nil {
-		return dst, false, err
-	} else if first > n || int(first) > r.budget {
-		if !r.whole {
-			return dst, false, nil
-		}
-		dst = slices.Grow(dst, int(first))
-		p = dst[len(dst) : len(dst)+int(first)]
-		if err := readFull(f, p, pos); err != nil {
-			return dst, false, err
-		}
-	}
-	good, next, err := r.verify(p, pos, size, base)
-	if good > 0 {
-		r.l.hints.put(hint{seg: r.s, offset: next, pos: pos + int64(good), cuts: r.l.cuts.Load()})
-	}
-	done = pos+int64(good) == size
-	if err == nil && done && next < min(r.next, r.upTo) {
+	if err == nil && good.looked && done && good.next < min(r.next, r.upTo) {
 		err = r.corrupt(size, errShort)
 	}
-	return dst[:len(dst)+good], done, err
+	return out, done && good.looked, err
+}
+
+const (
+	// readStep is how much is read at once, to be checked while the processor still has it at hand.
+	readStep = 256 << 10
+	// readHead is how much is read after a batch larger than a step, to see whether the next one fits.
+	readHead = 4 << 10
+)
+
+// progress is how far a read has come.
+type progress struct {
+	bytes  int64         // of good batches
+	next   record.Offset // after them
+	last   int64         // length of the last of them
+	need   int64         // length of the batch behind them; 0 = unknown
+	end    bool          // that one is beyond the bound
+	looked bool          // the first batch was within the budget
+}
+
+// steps reads and checks batches at pos as far as the budget reaches. It appends those that are good to dst.
+func (r *segmentRead) steps(f vfs.File, dst []byte, pos, size int64, base record.Offset) ([]byte, progress, error) {
+	start := len(dst)
+	limit := min(int64(max(r.budget, record.HeaderLen)), size-pos)
+	dst = slices.Grow(dst, int(limit))
+	g := progress{next: base}
+	for have, want := int64(0), min(limit, readStep); ; {
+		p := dst[start : start+int(want)]
+		if err := readFull(f, p[have:], pos+have); err != nil {
+			return dst[:start], progress{}, err
+		}
+		have = want
+		if !g.looked {
+			first, err := r.header(p, pos, size, base)
+			if err != nil {
+				return dst[:start], g, err
+			}
+			if first > limit || first > int64(r.budget) {
+				if !r.whole {
+					return dst[:start], g, nil
+				}
+				limit = first
+				dst = slices.Grow(dst[:start+int(have)], int(first-have))
+			}
+			g.looked = true
+		}
+		if err := r.verify(&g, p, pos, size); err != nil || g.end || have == limit {
+			return dst[:start+int(g.bytes)], g, err
+		}
+		step := int64(readStep)
+		if g.last > readStep && g.need == 0 {
+			step = readHead
+		}
+		if g.bytes+g.need > limit {
+			return dst[:start+int(g.bytes)], g, nil
+		}
+		want = min(limit, max(g.bytes+g.need, have+step))
+	}
 }
 
 // header checks the header at the beginning of p and returns the batch's length.
@@ -227,37 +267,38 @@ func (r *segmentRead) corrupt(pos int64, err error) error {
 	return &CorruptionError{Path: r.s.log.path, Pos: pos, Err: err}
 }
 
-// verify returns how many bytes of p are whole, good batches below upTo, and the offset after them.
-func (r *segmentRead) verify(p []byte, pos, size int64, base record.Offset) (good int, next record.Offset, err error) {
-	next = base
+// verify moves g over the batches of p, which was read from pos on, that are whole, good and below upTo.
+func (r *segmentRead) verify(g *progress, p []byte, pos, size int64) error {
 	epochs := r.l.epochs.cursor()
-	for len(p)-good >= record.HeaderLen {
-		n, err := r.header(p[good:], pos+int64(good), size, next)
+	for g.need = 0; int64(len(p))-g.bytes >= record.HeaderLen; g.need = 0 {
+		at := pos + g.bytes
+		n, err := r.header(p[g.bytes:], at, size, g.next)
 		if err != nil {
-			return good, next, err
+			return err
 		}
-		if int64(len(p)-good) < n {
-			break
-		}
-		b := record.Batch(p[good : good+int(n)])
 		// Where nothing can be returned, that is said of good batches only: a damaged one may claim any offset.
-		beyond := b.NextOffset() > r.upTo
-		if beyond && good > 0 {
-			break
+		beyond := record.Batch(p[g.bytes:]).NextOffset() > r.upTo
+		if beyond && g.bytes > 0 {
+			g.end = true
+			return nil
 		}
+		if g.need = n; int64(len(p))-g.bytes < n {
+			return nil
+		}
+		b := record.Batch(p[g.bytes : g.bytes+n])
 		if err := b.VerifyCRC(); err != nil {
-			return good, next, r.corrupt(pos+int64(good), err)
+			return r.corrupt(at, err)
 		}
 		if beyond {
-			break
+			g.end = true
+			return nil
 		}
-		if e := epochs.at(next); e != b.LeaderEpoch() && b.LeaderEpoch() >= 0 && next >= r.l.LogStart() {
-			return good, next, &epochError{CorruptionError{Path: r.s.log.path, Pos: pos + int64(good), Err: errEpoch}, next}
+		if e := epochs.at(g.next); e != b.LeaderEpoch() && b.LeaderEpoch() >= 0 && g.next >= r.l.LogStart() {
+			return &epochError{CorruptionError{Path: r.s.log.path, Pos: at, Err: errEpoch}, g.next}
 		}
-		good += int(n)
-		next = b.NextOffset()
+		g.bytes, g.last, g.next = g.bytes+n, n, b.NextOffset()
 	}
-	return good, next, nil
+	return nil
 }
 
 // errEpoch: the leader epoch of a batch is in no checksum of Kafka's.

@@ -69,6 +69,15 @@ func TestFeatures_ToldAndUpdated(t *testing.T) {
 	if got := update(1, false, "group.version", 0, 2); got != protocol.None || finalized(5)["group.version"] != 0 {
 		t.Errorf("after the downgrade: %v %v", got, finalized(5))
 	}
+	// Groups of the consumer protocol are refused then.
+	beat := ask[*kmsg.ConsumerGroupHeartbeatResponse](c, &kmsg.ConsumerGroupHeartbeatRequest{Version: 1, Group: "g", MemberID: "m", RebalanceTimeoutMillis: 1000, SubscribedTopicNames: []string{"t"}})
+	if protocol.Code(beat.ErrorCode) != protocol.UnsupportedVersion {
+		t.Errorf("ConsumerGroupHeartbeat with group.version 0: %v", protocol.Code(beat.ErrorCode))
+	}
+	told := ask[*kmsg.ConsumerGroupDescribeResponse](c, &kmsg.ConsumerGroupDescribeRequest{Version: 1, Groups: []string{"g"}})
+	if len(told.Groups) != 1 || protocol.Code(told.Groups[0].ErrorCode) != protocol.UnsupportedVersion {
+		t.Errorf("ConsumerGroupDescribe with group.version 0: %+v", told.Groups)
+	}
 	if got := update(2, false, "group.version", 1, 2); got != protocol.InvalidUpdateVersion {
 		t.Errorf("a downgrade upwards: %v", got)
 	}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -239,7 +240,7 @@ func (b *Broker) planBrokerConfigs(image *metadata.Image, r *configResource) (*m
 	for _, c := range r.changes {
 		if value, ok := next[c.name]; ok {
 			if err := b.validateSetting(c.name, value); err != nil {
-				return nil, configError(protocol.InvalidConfig, "%s", err)
+				return nil, configError(protocol.InvalidRequest, "%s", err) // not INVALID_CONFIG: as Kafka
 			}
 		}
 	}
@@ -253,7 +254,12 @@ func (b *Broker) validateSetting(name, value string) error {
 		d := &b.schema.Defs()[i]
 		for _, s := range d.Synonyms {
 			if s.Name == name && s.Unit <= 1 {
-				return d.Validate(value) //nolint:wrapcheck // a sentence for the client
+				if name == "log.retention.ms" && strings.TrimSpace(value) == "0" {
+					return errors.New("log.retention.ms must be unlimited (-1) or, greater than or equal to 1")
+				}
+				named := *d
+				named.Name = name
+				return named.Validate(value) //nolint:wrapcheck // a sentence for the client
 			}
 		}
 	}

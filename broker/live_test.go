@@ -57,7 +57,7 @@ func TestSettings_ChangeAtRunTime(t *testing.T) {
 	}{
 		{"", "log.level", "debug", protocol.None},
 		{"1", "log.level", "warn", protocol.None},
-		{"", "log.level", "loud", protocol.InvalidConfig},
+		{"", "log.level", "loud", protocol.InvalidRequest},
 		{"", "log.level", "error", protocol.None}, // the broker's own is stronger
 		{"1", "min.insync.replicas", "2", protocol.InvalidConfig},
 		{"", "max.connections", "1", protocol.None},

@@ -53,16 +53,34 @@ var (
 	groupConfigs = []namedConfig{
 		{name: groupHeartbeat, def: "5000", synonym: "group.consumer.heartbeat.interval.ms", kind: TypeInt, min: 1, max: 1<<31 - 1, doc: "How often members of a consumer group say that they live."},
 		{name: groupSession, def: "45000", synonym: "group.consumer.session.timeout.ms", kind: TypeInt, min: 1, max: 1<<31 - 1, doc: "After how long without a word a member of a consumer group is given up."},
-		{name: "share.auto.offset.reset", def: "latest", kind: TypeString, doc: "Where a share group begins."},
-		{name: "share.heartbeat.interval.ms", def: "5000", kind: TypeInt, min: 1, max: 1<<31 - 1, doc: "How often members of a share group say that they live."},
-		{name: "share.isolation.level", def: "read_uncommitted", kind: TypeString, doc: "Which records of transactions a share group reads."},
-		{name: "share.record.lock.duration.ms", def: "30000", kind: TypeInt, min: 1000, max: 3_600_000, doc: "For how long a record of a share group is a member's."},
-		{name: "share.session.timeout.ms", def: "45000", kind: TypeInt, min: 1, max: 1<<31 - 1, doc: "After how long without a word a member of a share group is given up."},
-		{name: "streams.heartbeat.interval.ms", def: "5000", kind: TypeInt, min: 1, max: 1<<31 - 1, doc: "How often members of a streams group say that they live."},
-		{name: "streams.num.standby.replicas", def: "0", kind: TypeInt, min: 0, max: 1<<31 - 1, doc: "Standby replicas of each task of a streams group."},
-		{name: "streams.session.timeout.ms", def: "45000", kind: TypeInt, min: 1, max: 1<<31 - 1, doc: "After how long without a word a member of a streams group is given up."},
+		{name: "share.auto.offset.reset", def: "latest", kind: TypeString, check: checkShareReset, doc: "Where a share group begins."},
+		{name: "share.heartbeat.interval.ms", def: "5000", kind: TypeInt, min: 5000, max: 15_000, doc: "How often members of a share group say that they live."},
+		{name: "share.isolation.level", def: "read_uncommitted", kind: TypeString, check: checkIsolation, doc: "Which records of transactions a share group reads."},
+		{name: "share.record.lock.duration.ms", def: "30000", kind: TypeInt, min: 15_000, max: 60_000, doc: "For how long a record of a share group is a member's."},
+		{name: "share.session.timeout.ms", def: "45000", kind: TypeInt, min: 45_000, max: 60_000, doc: "After how long without a word a member of a share group is given up."},
+		{name: "streams.heartbeat.interval.ms", def: "5000", kind: TypeInt, min: 5000, max: 15_000, doc: "How often members of a streams group say that they live."},
+		{name: "streams.num.standby.replicas", def: "0", kind: TypeInt, min: 0, max: 2, doc: "Standby replicas of each task of a streams group."},
+		{name: "streams.session.timeout.ms", def: "45000", kind: TypeInt, min: 45_000, max: 60_000, doc: "After how long without a word a member of a streams group is given up."},
 	}
 )
+
+// checkShareReset says what is wrong with share.auto.offset.reset.
+func checkShareReset(value string) string {
+	if value == "latest" || value == "earliest" || shareDuration.MatchString(value) {
+		return ""
+	}
+	return "Invalid value " + value + " for configuration share.auto.offset.reset: The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'"
+}
+
+//nolint:gochecknoglobals // compiled once
+var shareDuration = regexp.MustCompile(`^by_duration:P(\d+D)?(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?$`)
+
+func checkIsolation(value string) string {
+	if value == "read_committed" || value == "read_uncommitted" {
+		return ""
+	}
+	return "Invalid value " + value + " for configuration share.isolation.level: String must be one of: read_committed, read_uncommitted"
+}
 
 // clientSelectors are what a subscription can match clients by.
 //

@@ -2,7 +2,9 @@ package topicconfig
 
 import (
 	"math"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -36,6 +38,8 @@ type Def struct {
 	Min, Max float64
 	// Values are the words allowed, where they are limited.
 	Values []string
+	// check says what else is wrong with a value that is of the type; nil: nothing can be.
+	check func(value string) string
 }
 
 const (
@@ -58,7 +62,7 @@ func from(name string) Synonym { return Synonym{Name: name, Unit: 1} }
 func Defs() []Def {
 	return []Def{
 		{Name: "cleanup.policy", Type: List, Default: "delete", Values: []string{"compact", "delete"}, Synonyms: []Synonym{from("log.cleanup.policy")}, Doc: "What happens to old segments: delete, compact, or both."},
-		{Name: "compression.gzip.level", Type: Int, Default: "-1", Min: -1, Max: 9, Synonyms: []Synonym{from("compression.gzip.level")}, Doc: "The level if compression.type is gzip."},
+		{Name: "compression.gzip.level", Type: Int, Default: "-1", Min: -1, Max: 9, check: gzipLevel, Synonyms: []Synonym{from("compression.gzip.level")}, Doc: "The level if compression.type is gzip."},
 		{Name: "compression.lz4.level", Type: Int, Default: "9", Min: 1, Max: 17, Synonyms: []Synonym{from("compression.lz4.level")}, Doc: "The level if compression.type is lz4."},
 		{Name: "compression.type", Type: String, Default: "producer", Values: []string{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}, Synonyms: []Synonym{from("compression.type")}, Doc: "The codec batches are stored with; producer keeps what the producer chose."},
 		{Name: "compression.zstd.level", Type: Int, Default: "3", Min: -131072, Max: 22, Synonyms: []Synonym{from("compression.zstd.level")}, Doc: "The level if compression.type is zstd."},
@@ -66,9 +70,9 @@ func Defs() []Def {
 		long("file.delete.delay.ms", "60000", 0, "How long a file is kept after it was removed from the log.", from("log.segment.delete.delay.ms")),
 		long("flush.messages", "1", 1, "1: an answer means stable storage on a majority; larger: the page cache of a majority.", from("log.flush.interval.messages")),
 		long("flush.ms", maxLong, 0, "How often a log with flush.messages above 1 is synced.", from("log.flush.interval.ms"), from("log.flush.scheduler.interval.ms")),
-		{Name: "follower.replication.throttled.replicas", Type: List, Default: "", Doc: "Kept for tools; replication is not throttled per topic."},
+		{Name: "follower.replication.throttled.replicas", Type: List, Default: "", check: throttledReplicas, Doc: "Kept for tools; replication is not throttled per topic."},
 		integer("index.interval.bytes", "4096", 0, "How many bytes lie between two entries of the offset index.", from("log.index.interval.bytes")),
-		{Name: "leader.replication.throttled.replicas", Type: List, Default: "", Doc: "Kept for tools; replication is not throttled per topic."},
+		{Name: "leader.replication.throttled.replicas", Type: List, Default: "", check: throttledReplicas, Doc: "Kept for tools; replication is not throttled per topic."},
 		long("max.compaction.lag.ms", maxLong, 1, "The longest time a record stays uncompacted.", from("log.cleaner.max.compaction.lag.ms")),
 		integer("max.message.bytes", "1048588", 0, "The largest record batch that is accepted.", from("message.max.bytes")),
 		long("message.timestamp.after.max.ms", strconv.FormatInt(hourMillis, 10), 0, "How far a record's time may lie ahead of the broker's.", from("log.message.timestamp.after.max.ms")),
@@ -86,6 +90,31 @@ func Defs() []Def {
 		long("segment.ms", "604800000", 1, "The age at which a segment is closed.", from("log.roll.ms"), Synonym{"log.roll.hours", hourMillis}),
 		{Name: "unclean.leader.election.enable", Type: Boolean, Default: "false", Synonyms: []Synonym{from("unclean.leader.election.enable")}, Doc: "Whether the longest surviving log may lead when the majority is lost."},
 	}
+}
+
+// gzipLevel refuses 0, which is no level of Kafka's.
+func gzipLevel(value string) string {
+	if strings.TrimSpace(value) == "0" {
+		return "Value must be between 1 and 9 or equal to -1"
+	}
+	return ""
+}
+
+//nolint:gochecknoglobals // compiled once
+var throttledReplica = regexp.MustCompile(`^\d+:\d+$`)
+
+// throttledReplicas is Kafka's ThrottledReplicaListValidator.
+func throttledReplicas(value string) string {
+	parts := SplitList(value)
+	if len(parts) == 1 && parts[0] == "*" {
+		return ""
+	}
+	for _, p := range parts {
+		if !throttledReplica.MatchString(p) {
+			return "must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+		}
+	}
+	return ""
 }
 
 // Auto as a value of min.insync.replicas means a majority of the replicas.

@@ -64,6 +64,16 @@ func (s *Schema) ValidateAll(configs map[string]string) error {
 
 // Validate checks a value.
 func (d *Def) Validate(value string) error {
+	if err := d.validateType(value); err != nil || d.check == nil {
+		return err
+	}
+	if wrong := d.check(value); wrong != "" {
+		return d.invalid(value, wrong)
+	}
+	return nil
+}
+
+func (d *Def) validateType(value string) error {
 	switch d.Type {
 	case Boolean:
 		if !strings.EqualFold(value, "true") && !strings.EqualFold(value, "false") {
@@ -117,16 +127,12 @@ func (d *Def) validateList(value string) error {
 	if len(d.Values) == 0 {
 		return nil
 	}
-	parts := SplitList(value)
-	if len(parts) == 0 {
-		return d.invalid(value, "List must not be empty")
+	if strings.TrimSpace(value) == "" {
+		return nil // nothing is ever removed
 	}
-	for i, p := range parts {
-		if !slices.Contains(d.Values, p) {
+	for p := range strings.SplitSeq(value, ",") { // one may be named twice
+		if p = strings.TrimSpace(p); !slices.Contains(d.Values, p) {
 			return d.invalid(p, "String must be one of: "+strings.Join(d.Values, ", "))
-		}
-		if slices.Contains(parts[:i], p) {
-			return d.invalid(value, "List must not contain duplicates")
 		}
 	}
 	return nil

@@ -1,7 +1,10 @@
 package topicconfig
 
 import (
+	"bufio"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,8 +41,8 @@ func TestValidate(t *testing.T) {
 		{"segment.bytes", "1048575", false},
 		{"segment.bytes", "2147483648", false},
 		{"cleanup.policy", "compact, delete", true},
-		{"cleanup.policy", "delete,delete", false},
-		{"cleanup.policy", "", false},
+		{"cleanup.policy", "delete,delete", true},
+		{"cleanup.policy", "", true},
 		{"min.cleanable.dirty.ratio", "0.3", true},
 		{"min.cleanable.dirty.ratio", "1.1", false},
 		{"min.cleanable.dirty.ratio", "NaN", false},
@@ -54,6 +57,35 @@ func TestValidate(t *testing.T) {
 	} {
 		if err := s.Validate(row.name, row.value); (err == nil) != row.good {
 			t.Errorf("%s=%q: %v", row.name, row.value, err)
+		}
+	}
+}
+
+// What Apache Kafka 4.3 answered to IncrementalAlterConfigs: name, value, error code.
+func TestValidate_AsKafka(t *testing.T) {
+	f, err := os.Open("testdata/kafka-4.3.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // only read
+	s, seen := NewSchema(), map[string]int{}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		part := strings.Split(lines.Text(), "\t")
+		value, err := strconv.Unquote(part[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[part[0]]++
+		if part[0] == "min.cleanable.dirty.ratio" && value == "NaN" {
+			continue // Kafka takes it
+		}
+		if err := s.Validate(part[0], value); (err == nil) != (part[2] == "0") {
+			t.Errorf("%s=%q: %v, Kafka answers %s", part[0], value, err, part[2])
+		}
+	}
+	for _, d := range s.Defs() {
+		if seen[d.Name] < 50 {
+			t.Errorf("%s was tried with %d values", d.Name, seen[d.Name])
 		}
 	}
 }

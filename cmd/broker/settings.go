@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -96,7 +97,25 @@ func kafkaSettings(c *config.Config) []broker.Setting {
 	return settings
 }
 
+// kafkaInts are settings whose numbers are 32 bits wide in Kafka, and here or in the configuration's file something larger.
+//
+//nolint:gochecknoglobals // constant table
+var kafkaInts = [...]string{
+	"broker.heartbeat.interval.ms", "broker.session.timeout.ms", "default.replication.factor", "fetch.max.bytes", "group.consumer.assignment.interval.ms",
+	"group.consumer.heartbeat.interval.ms", "group.consumer.max.heartbeat.interval.ms", "group.consumer.max.session.timeout.ms", "group.consumer.max.size",
+	"group.consumer.min.heartbeat.interval.ms", "group.consumer.min.session.timeout.ms", "group.consumer.session.timeout.ms", "group.initial.rebalance.delay.ms",
+	"group.max.session.timeout.ms", "group.max.size", "group.min.session.timeout.ms", "log.cleaner.threads", "log.index.interval.bytes", "log.index.size.max.bytes",
+	"log.segment.bytes", "max.connections", "max.connections.per.ip", "max.incremental.fetch.session.cache.slots", "max.request.partition.size.limit",
+	"message.max.bytes", "offset.metadata.max.bytes", "offsets.commit.timeout.ms", "offsets.retention.minutes", "offsets.topic.segment.bytes", "socket.request.max.bytes",
+}
+
 func settingType(f config.Field) broker.SettingType {
+	switch {
+	case slices.Contains(kafkaInts[:], f.Key):
+		return broker.TypeInt
+	case f.Key == "log.cleaner.min.cleanable.ratio", f.Key == "log.cleaner.io.max.bytes.per.second":
+		return broker.TypeDouble
+	}
 	switch f.Kind {
 	case config.KindBool:
 		return broker.TypeBoolean

@@ -4,10 +4,11 @@
 //
 // # Founding
 //
-// The founders are the nodes of cluster.peers. The one with the lowest id decides: when a majority of them (itself
-// included) has an empty directory and nobody knows of a cluster, it writes down the [Founding]: a new cluster id, the
-// founders, and the directories that take part. Whoever asks it, or any node that has learnt of the founding, by the call
-// "hello" gets it; a node that is named in it by its directory takes up the replica of the metadata that is its founder's.
+// The founders are the nodes of cluster.peers. When a majority of them has an empty directory and nobody knows
+// of a cluster, the one of them with the lowest id proposes the [Founding]: a new cluster id, the founders, and the directories
+// that take part. It holds once a majority of the founders has written down that it accepts it (promise.go), so two majorities
+// never found two clusters, whoever comes late or goes on for another. Whoever asks a node that has carried it out, by the
+// call "hello", gets it; a node that is named in it by its directory takes up the replica of the metadata that is its founder's.
 // Any other node, late or with a new disk, joins. A directory is never twice the same replica: a vote that was given and
 // forgotten would let two leaders be elected.
 //

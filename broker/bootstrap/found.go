@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -55,6 +56,7 @@ type Bootstrap struct {
 	// resolved are the Raft addresses behind addresses for clients.
 	resolved map[string][]string
 	ready    time.Time // since when a majority of the founders has been there
+	round    uint64    // of the ballots that were seen (promise.go)
 }
 
 // Run returns when the node is a member of a cluster, or ctx ends. The handler of hello is installed and stays. Errors:
@@ -84,6 +86,7 @@ func (b *Bootstrap) Run(ctx context.Context) error {
 	if len(founders) < 2 {
 		return b.State.found(&Founding{Founders: []int32{b.State.Identity().NodeID}})
 	}
+	b.State.servePromises(b.Transport, b.poke)
 	return b.withOthers(ctx, founders)
 }
 
@@ -129,6 +132,9 @@ func (b *Bootstrap) withOthers(ctx context.Context, founders []Peer) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if b.State.Member() {
+			return nil // another founder has said what was agreed on
+		}
 		member, err := b.memberOf(all)
 		if err != nil {
 			return err
@@ -141,7 +147,9 @@ func (b *Bootstrap) withOthers(ctx context.Context, founders []Peer) error {
 			return err
 		}
 		if f != nil {
-			return b.State.found(f)
+			if founded, err := b.propose(ctx, f, founders); founded || err != nil {
+				return err
+			}
 		}
 		b.pause(ctx, pollInterval)
 	}
@@ -229,7 +237,6 @@ func (b *Bootstrap) decide(founders []Peer, all []heard) (*Founding, error) {
 		f.Founders = append(f.Founders, p.Node)
 	}
 	slices.Sort(f.Founders)
-	leader := f.Founders[0]
 	for _, h := range all {
 		if h.err != nil {
 			missing = append(missing, fmt.Sprintf("%d@%s unreachable: %s", h.peer.Node, h.peer.Address, reason(h.err)))
@@ -242,14 +249,13 @@ func (b *Bootstrap) decide(founders []Peer, all []heard) (*Founding, error) {
 	if len(missing) > 0 {
 		state += ": " + strings.Join(missing, ", ")
 	}
-	_, there := f.Directories[leader]
+	leader := slices.Min(slices.Collect(maps.Keys(f.Directories))) // others need not begin, too
 	switch {
 	case have < need:
 		b.ready = time.Time{}
 		b.say("waiting for %s (%s)", count(need-have, "more peer"), state)
-	case own.NodeID != leader && !there:
-		b.say("waiting for node %d, which founds the cluster (%s)", leader, state)
 	case own.NodeID != leader:
+		b.say("waiting for node %d, which founds the cluster (%s)", leader, state)
 	case have == len(founders):
 		return f, nil
 	case b.ready.IsZero():
@@ -282,6 +288,10 @@ func (b *Bootstrap) say(format string, args ...any) {
 func (s *State) found(f *Founding) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.foundLocked(f)
+}
+
+func (s *State) foundLocked(f *Founding) error {
 	if f.ClusterID == "" {
 		f.ClusterID = s.settings.ClusterID
 	}

@@ -98,6 +98,8 @@ type peersFile struct {
 	Starts []string `json:"starts,omitempty"`
 	// Registered: one of them is known to have been registered. Before, the list proves nothing: the directory may be older than it.
 	Registered bool `json:"registered,omitempty"`
+	// Promise is what this node has promised and accepted as a founder (promise.go).
+	Promise *promise `json:"promise,omitempty"`
 	// Removed is why the directory is not part of the cluster any more, and RemovedBy the address of who has said so (removed.go).
 	Removed   string `json:"removed,omitempty"`
 	RemovedBy string `json:"removed_by,omitempty"`

@@ -227,7 +227,7 @@ func (p *Partition) submitLocked(pr *proposal) error {
 	session := &client.Session{
 		ShardID: uint64(p.spec.Shard), ClientID: id, SeriesID: client.NoOPSeriesID,
 	}
-	rs, err := p.user.Propose(session, cmd, proposalTimeout)
+	rs, err := p.user.Propose(session, cmd, libraryTime(proposalTimeout))
 	if err != nil {
 		if lent {
 			p.shard.lender.take(id)

@@ -202,7 +202,7 @@ func (p *Partition) compactable(upTo record.Offset) record.Offset {
 	s := p.shard
 	floor, known := Index(1<<63-1), true
 	if p.isLeader.Load() {
-		floor, known = p.progress.slowest(p.host.opts.ReplicaLagTimeMax)
+		floor, known = p.progress.slowest(p.shard.lastIndex(), p.host.opts.ReplicaLagTimeMax)
 	}
 	if !known {
 		return 0

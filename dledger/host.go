@@ -21,12 +21,7 @@ import (
 	"github.com/stelemq/stele/internal/vfs"
 )
 
-// Raft's timing: election timeouts of 180 to 300 ms and a heartbeat every 60 ms, with as few ticks as that takes: each costs
-// every replica a turn.
 const (
-	tickMillis    = 60
-	electionTicks = 3
-	heartbeatTick = 1
 	sweepInterval = 50 * time.Millisecond
 	proposers     = 2
 	isrSweeps     = 4 // the in-sync replicas are looked at every so many sweeps
@@ -70,6 +65,8 @@ type Options struct {
 	Cleaner CleanerOptions
 	frames  func(bytes, saves int) // hears of each journal frame, for tests
 	reach   int                    // entries that Raft can reach after a start, for tests
+	// restAfter is for how long nothing may have happened in a group that is at rest; 0 = 4 s. For tests.
+	restAfter time.Duration
 	// Damaged is called when a replica has been found damaged that others can replace: by StartPartition, which then fails,
 	// or while it runs; then it has been stopped. It must not block. See Host.ReplaceDamaged. nil: nobody is told.
 	Damaged func(spec PartitionSpec, err error)
@@ -91,6 +88,11 @@ type Host struct {
 	ownTransport bool
 	registry     *registry
 	rtt          peerTimes
+	clock        raftClock
+	neighbors    *neighbors
+	changes      atomic.Uint64 // counts the changes of partitions
+	metaBegan    atomic.Int64  // when its replica was started, by monotonic()
+	metaNudged   int64         // when nudgeMetadata last did something, by clock; the ticker's
 	events       *unloadEvents
 	admission    *admission
 	space        *spaceGuard
@@ -146,6 +148,7 @@ func newHost(ctx context.Context, o Options) *Host {
 		transport: o.Transport, registry: newRegistry(), catchUpRate: newThrottle(o.CatchUpRate), cleanRate: newThrottle(o.Cleaner.IOBytesPerSecond),
 		catching: make(chan struct{}, catchUpAtOnce), trim: make(chan struct{}, 1), behind: make(chan struct{}, behindWaiters),
 	}
+	h.neighbors = newNeighbors(h.transport.SendControl)
 	h.controllerAt.Store(-int64(o.ControllerLease) - 1) // not heard yet
 	h.setMetadata(o.Metadata)
 	h.metrics = newMetrics(h, o.Registerer)
@@ -182,6 +185,9 @@ func (o Options) withDefaults() Options {
 		o.InFlightBytes = 32 << 20
 	}
 	o.Cleaner = o.Cleaner.withDefaults()
+	if o.restAfter == 0 {
+		o.restAfter = restAfter
+	}
 	if o.RetentionInterval <= 0 {
 		o.RetentionInterval = time.Minute
 	}
@@ -267,7 +273,7 @@ func (h *Host) startNodeHost() error {
 	tf := &transport.Factory{T: h.transport, Observer: observer{h}, Target: nodeTarget, NodeOf: nodeOf, Covers: covers, Behind: h.tellBehind}
 	c := config.NodeHostConfig{
 		NodeHostDir:         h.raftDir(),
-		RTTMillisecond:      tickMillis,
+		RTTMillisecond:      uint64(libraryTick / time.Millisecond),
 		RaftAddress:         nodeTarget(h.opts.NodeID),
 		NodeHostID:          nodeTarget(h.opts.NodeID),
 		SystemEventListener: h.events,
@@ -285,6 +291,7 @@ func (h *Host) startNodeHost() error {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	h.nodes = nh
+	h.tasks.Go(h.tick)
 	return nil
 }
 

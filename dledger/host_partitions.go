@@ -60,7 +60,7 @@ func (h *Host) start(spec PartitionSpec) (*Partition, error) {
 	}
 	if r := p.roster.Load(); r.voters() == 1 && r.members[0].replica == spec.Replica {
 		h.tasks.Go(func() { h.campaign(p) })
-	} else if p.fresh && spec.Replica == r.members[0].replica {
+	} else if p.fresh.Load() && spec.Replica == r.members[0].replica {
 		h.tasks.Go(func() { h.found(p) })
 	}
 	return p, nil
@@ -91,6 +91,7 @@ func (h *Host) register(p *Partition) error {
 		return fmt.Errorf("dledger: shard %d is already started", p.spec.Shard)
 	}
 	h.partitions[p.spec.Shard] = p
+	h.changes.Add(1)
 	return nil
 }
 
@@ -104,6 +105,7 @@ func (h *Host) unregister(spec PartitionSpec) {
 	}
 	delete(h.dirs, dir)
 	delete(h.partitions, spec.Shard)
+	h.changes.Add(1)
 }
 
 func (h *Host) partitionDir(spec PartitionSpec) string {
@@ -227,14 +229,15 @@ func (h *Host) startShard(p *Partition) error {
 	}
 	c := config.Config{
 		ShardID: uint64(spec.Shard), ReplicaID: uint64(spec.Replica), CheckQuorum: true, PreVote: true,
-		ElectionRTT: electionTicks, HeartbeatRTT: heartbeatTick, IsNonVoting: spec.Join && !votes,
+		ElectionRTT: electionTicks, HeartbeatRTT: heartbeatTicks, IsNonVoting: spec.Join && !votes,
 	}
-	p.fresh = fresh && !spec.Join
+	p.fresh.Store(fresh && !spec.Join)
 	h.events.begin(spec.Shard)
 	if h.lostCache && !fresh && !spec.Config.Durable() && p.roster.Load().voters() > 1 {
 		p.quarantined.Store(true)
 		p.logger.Warn("the machine went down without a shutdown, and this topic does not sync what it acknowledges: the replica does not vote until it has caught up")
 	}
+	p.began.Store(monotonic())
 	create := func(uint64, uint64) sm.IOnDiskStateMachine { return &partitionSM{p.shard} }
 	if err := h.nodes.StartOnDiskReplica(members, spec.Join && !started, create, c); err != nil {
 		return fmt.Errorf("start shard %d: %w", spec.Shard, err)

@@ -9,7 +9,7 @@ import (
 const (
 	// insistFor is how long a replica repeats to itself that it shall stand for election: less than a leader waits before it
 	// takes the transfer for lost and goes on.
-	insistFor   = electionTicks * tickMillis * time.Millisecond / 2
+	insistFor   = electionTicks * tickTime / 2
 	insistEvery = 2 * time.Millisecond
 )
 

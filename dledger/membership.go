@@ -16,14 +16,14 @@ const (
 	membershipTimeout = 5 * time.Second
 	// transferAgain is when a transfer of leadership that has not happened is asked for once more: by then Raft has given the
 	// last one up.
-	transferAgain = 2 * electionTicks * tickMillis * time.Millisecond
+	transferAgain = 2 * electionTicks * tickTime
 )
 
 // AddLearner adds a replica that gets the log and does not vote; its node starts it with PartitionSpec.Join. Only the leader
 // can, one change at a time. Errors: ErrNotLeader, ErrMembership, ErrTimeout (it may still happen), ErrClosed.
 func (p *Partition) AddLearner(ctx context.Context, id ReplicaID, node int32) error {
 	return p.change(ctx, "add learner", func(nh *dragonboat.NodeHost) (*dragonboat.RequestState, error) {
-		return nh.RequestAddNonVoting(uint64(p.spec.Shard), uint64(id), nodeTarget(node), 0, membershipTimeout)
+		return nh.RequestAddNonVoting(uint64(p.spec.Shard), uint64(id), nodeTarget(node), 0, libraryTime(membershipTimeout))
 	})
 }
 
@@ -34,7 +34,7 @@ func (p *Partition) Promote(ctx context.Context, id ReplicaID) error {
 		return fmt.Errorf("%w: replica %d is not a member", ErrMembership, id)
 	}
 	return p.change(ctx, "promote", func(nh *dragonboat.NodeHost) (*dragonboat.RequestState, error) {
-		return nh.RequestAddReplica(uint64(p.spec.Shard), uint64(id), nodeTarget(m.node), 0, membershipTimeout)
+		return nh.RequestAddReplica(uint64(p.spec.Shard), uint64(id), nodeTarget(m.node), 0, libraryTime(membershipTimeout))
 	})
 }
 
@@ -45,7 +45,7 @@ func (p *Partition) Remove(ctx context.Context, id ReplicaID) error {
 		return fmt.Errorf("%w: the leader cannot remove itself", ErrMembership)
 	}
 	return p.change(ctx, "remove", func(nh *dragonboat.NodeHost) (*dragonboat.RequestState, error) {
-		return nh.RequestDeleteReplica(uint64(p.spec.Shard), uint64(id), 0, membershipTimeout)
+		return nh.RequestDeleteReplica(uint64(p.spec.Shard), uint64(id), 0, libraryTime(membershipTimeout))
 	})
 }
 
@@ -53,6 +53,7 @@ func (p *Partition) change(ctx context.Context, what string, request func(*drago
 	if !p.isLeader.Load() {
 		return ErrNotLeader
 	}
+	p.stir()
 	rs, err := request(p.host.nodes)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
@@ -91,6 +92,7 @@ func (p *Partition) TransferLeadership(ctx context.Context, node int32) error {
 	if m.replica == p.shard.key.Replica {
 		return nil
 	}
+	p.stir()
 	changed := make(chan struct{}, 1)
 	defer p.Subscribe(changed)()
 	if err := p.host.nodes.RequestLeaderTransfer(uint64(p.spec.Shard), uint64(m.replica)); err != nil {

@@ -104,6 +104,18 @@ func (r *registry) Resolve(shard, replica uint64) (target, queue string, err err
 	return to.target, to.queue, nil
 }
 
+// members are the known replicas of a shard.
+func (r *registry) members(shard ShardID) (out []ReplicaID) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for k := range r.replicas {
+		if k.Shard == shard {
+			out = append(out, k.Replica)
+		}
+	}
+	return out
+}
+
 // node returns the node of a replica, -1 where it is not known.
 func (r *registry) node(shard ShardID, replica ReplicaID) int32 {
 	r.mu.RLock()

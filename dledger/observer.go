@@ -42,6 +42,10 @@ func (o observer) Stamp(m *pb.Message) (int64, bool) {
 		return 0, p != nil && p.shard.complete(m)
 	case pb.Heartbeat:
 		return monotonic(), true
+	case pb.TimeoutNow:
+		if p := o.h.partition(ShardID(m.ShardID)); p != nil {
+			p.handOver()
+		}
 	case pb.HeartbeatResp:
 		if p := o.h.partition(ShardID(m.ShardID)); p != nil {
 			return p.heartbeatOf(ReplicaID(m.To)), true
@@ -56,6 +60,19 @@ func (o observer) Stamp(m *pb.Message) (int64, bool) {
 
 // Received judges a message before Raft gets it.
 func (o observer) Received(node int32, m *pb.Message, stamp int64) bool {
+	switch m.Type {
+	case pb.Ping:
+		o.h.neighbors.heardBeat(node, m, stamp, o.h.clock.now())
+		return false
+	case pb.Pong:
+		if rtt := o.h.neighbors.heardAnswer(node, m, stamp, o.h.clock.now()); rtt > 0 {
+			o.h.rtt.note(node, rtt)
+		}
+		return false
+	case pb.SnapshotReceived:
+		m.Type = pb.SnapshotStatus // dragonboat would wait for ticks of its own
+	default:
+	}
 	if s := ShardID(m.ShardID); isMetadata(s) {
 		return o.h.speaksMetadata(s)
 	}
@@ -67,7 +84,7 @@ func (o observer) Received(node int32, m *pb.Message, stamp int64) bool {
 	case pb.Propose:
 		return false
 	case pb.Heartbeat:
-		p.heardLeader(ReplicaID(m.From), stamp)
+		p.heardLeader(ReplicaID(m.From), Term(m.Term), stamp)
 		o.h.answerFor(p, node, m)
 		// A replica that has lost its tail would panic on a commit index behind its end.
 		m.Commit = min(m.Commit, uint64(p.shard.lastIndex()))
@@ -88,7 +105,11 @@ func (o observer) Received(node int32, m *pb.Message, stamp int64) bool {
 			p.logger.Error("entries from another node do not check; dropped", "node", node, "index", m.LogIndex+1)
 			return false
 		}
+		p.heardEntries(Term(m.Term))
 		p.heardCommit(Index(m.Commit))
+	case pb.Quiesce:
+		p.heardAbout(node, m, o.h.clock.now())
+		return false
 	case pb.RequestVote, pb.RequestPreVote:
 		return p.mayVoteFor(ReplicaID(m.From))
 	case pb.TimeoutNow:

@@ -34,7 +34,7 @@ type Partition struct {
 	// until it has caught up.
 	quarantined atomic.Bool
 	newest      atomic.Uint64 // the replica that may be voted for in quarantine all the same; 0 = none
-	fresh       bool          // a founder that has never voted
+	fresh       atomic.Bool   // a founder that has never voted
 	started     time.Time
 	raftNode    atomic.Int32 // node id of the Raft leader, -1 if unknown
 	pendingN    atomic.Int32 // appends and proposals that wait for something; 0 = the sweeper passes by
@@ -42,6 +42,8 @@ type Partition struct {
 	subs        subscribers
 	catching    catchUp
 	cleaning    cleaning
+	began       atomic.Int64 // when it was started, by monotonic()
+	restless    bool         // it is in ticker.restless; the ticker's
 
 	unloadMu sync.Mutex
 	unloaded bool         // its Raft group has been stopped for good; unloadMu guards
@@ -74,6 +76,9 @@ func newPartition(h *Host, spec PartitionSpec, s *shardLog) *Partition {
 		producers: make(map[int64]*queuedProducer), started: time.Now(),
 	}
 	p.raftNode.Store(-1)
+	if h.neighbors != nil {
+		p.progress.near = h.neighbors.of
+	}
 	p.cleaning.begin()
 	p.epoch.Store(int32(LeaderEpochOf(spec.Generation, s.hardNow().Term)))
 	p.hw.Store(int64(s.committedOffset()))

@@ -15,6 +15,7 @@ func (p *Partition) leader(t Term, r ReplicaID) {
 	p.mu.Lock()
 	var due []answer
 	if t > p.term || r != p.raftLeader {
+		p.leanOnly(t, r)
 		if t > p.term || r != p.shard.key.Replica {
 			due = p.resignLocked(ErrNotLeader)
 		}
@@ -49,7 +50,7 @@ func (p *Partition) establishLocked() {
 // resignLocked fails everything that is not answered: what is in the log may still be committed by another.
 func (p *Partition) resignLocked(err error) []answer {
 	p.isLeader.Store(false)
-	p.progress.resign()
+	p.resign()
 	p.isr.Store(nil)
 	var due []answer
 	for _, pr := range p.inflight {
@@ -246,7 +247,7 @@ func (p *Partition) acknowledge() {
 
 // refreshISR works out anew who is in sync, and reports whether that has changed.
 func (p *Partition) refreshISR() bool {
-	now := p.progress.inSync(p.host.opts.NodeID, p.host.opts.ReplicaLagTimeMax)
+	now := p.progress.inSync(p.host.opts.NodeID, p.shard.lastIndex(), p.host.opts.ReplicaLagTimeMax)
 	old := p.isr.Swap(&now)
 	return old == nil || !slices.Equal(*old, now)
 }
@@ -324,6 +325,7 @@ func (p *Partition) droppedLocked() bool {
 func (p *Partition) close() {
 	p.mu.Lock()
 	p.closed = true
+	p.leanOnly(0, 0)
 	due := p.resignLocked(ErrClosed)
 	p.mu.Unlock()
 	p.deliver(due)

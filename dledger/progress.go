@@ -11,7 +11,9 @@ import (
 const (
 	// leaseTime is how long after a heartbeat left the leader no majority that has answered it can have elected
 	// another: the shortest election timeout, less what clocks and queues may differ.
-	leaseTime = (electionTicks*tickMillis - 20) * time.Millisecond
+	leaseTime = electionTicks*tickTime - 20*time.Millisecond
+	// handingOver is how long after it has told another to take over a leader holds no lease: if that fails it goes on.
+	handingOver = time.Second
 	// firstSight is how long a new leader counts a replica as in sync that it has not heard yet.
 	firstSight = 3 * time.Second
 )
@@ -26,6 +28,11 @@ type follower struct {
 	asked  int64 // when the newest heartbeat left that it has answered
 	heard  int64 // when it was last heard
 	probed int64 // when it was last asked what it has
+	nudged Index // match when nudgeLocked last looked
+
+	neighbor  *neighbor // its node; nil where that is not known
+	leans     uint64    // neighbor.props when it said that it leans on this node; 0 = it does not
+	askedLean int64     // when it was asked to, by the Raft clock; 0 = it was not
 	// caught is the newest moment of which it is known to have had the log's end of that moment.
 	caught int64
 	// sampleEnd was the log's end at sampleAt: once match reaches it, it has caught up to that moment.
@@ -46,6 +53,15 @@ type progress struct {
 	heardAt int64
 
 	beat int64 // when others last stood in for a heartbeat
+
+	patience patience
+	lean     lean                       // on the leader's node
+	handed   int64                      // when this leader told another to take over
+	near     func(node int32) *neighbor // nil: nobody leans
+	// quietAt is the last index since quietFrom, by the Raft clock.
+	quietAt   Index
+	quietFrom int64
+	nudged    int64 // when nudgeLocked last did something, by the Raft clock
 }
 
 // lead begins a term as its leader.
@@ -83,22 +99,42 @@ func (g *progress) followLocked(r *roster, self ReplicaID, caught, now int64) {
 			g.followers[m.replica] = f
 		}
 		f.node, f.voter = m.node, m.voter
+		if g.near != nil && (f.neighbor == nil || f.neighbor.node != m.node) {
+			f.neighbor, f.leans = g.near(m.node), 0
+		}
 	}
 }
 
-// resign ends the leader's view.
-func (g *progress) resign() {
+// resign ends the leader's view, and tells those that lean on it.
+func (p *Partition) resign() {
+	g := &p.progress
+	clock := p.host.clock.now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.term > 0 {
+		g.patience.heard, g.patience.given = clock, 0
+	}
+	p.releaseLocked()
 	g.term, g.followers = 0, nil
 }
 
 // heardLeader notes a heartbeat, before Raft gets it.
-func (p *Partition) heardLeader(from ReplicaID, stamp int64) {
+func (p *Partition) heardLeader(from ReplicaID, t Term, stamp int64) {
 	g := &p.progress
+	clock := p.host.clock.now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.leader, g.stamp, g.heardAt = from, stamp, monotonic()
+	g.hearLocked(t, clock)
+	p.keepHouseLocked(clock)
+}
+
+// heardEntries notes a message that Raft takes for a sign of life, too.
+func (p *Partition) heardEntries(t Term) {
+	clock := p.host.clock.now()
+	p.progress.mu.Lock()
+	defer p.progress.mu.Unlock()
+	p.progress.hearLocked(t, clock)
 }
 
 // heartbeatOf is the stamp of the newest heartbeat from a leader.
@@ -208,13 +244,14 @@ func (p *Partition) probeAgain(id ReplicaID) []pb.Message {
 }
 
 // inSync returns the node ids of the voters that have been caught up within lag, this one included, sorted.
-func (g *progress) inSync(self int32, lag time.Duration) []int32 {
-	oldest := monotonic() - int64(lag)
+func (g *progress) inSync(self int32, end Index, lag time.Duration) []int32 {
+	now := monotonic()
+	oldest := now - int64(lag)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	out := []int32{self}
 	for _, f := range g.followers {
-		if f.voter && f.caught >= oldest {
+		if f.voter && f.caughtLocked(now, end) >= oldest {
 			out = append(out, f.node)
 		}
 	}
@@ -223,12 +260,12 @@ func (g *progress) inSync(self int32, lag time.Duration) []int32 {
 }
 
 // slowest is the last index that all those have that caught up within lag; false where one has not said yet.
-func (g *progress) slowest(lag time.Duration) (Index, bool) {
+func (g *progress) slowest(end Index, lag time.Duration) (Index, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now, least := monotonic(), Index(1<<63-1)
 	for _, f := range g.followers {
-		if now-f.caught > int64(lag) {
+		if now-f.caughtLocked(now, end) > int64(lag) {
 			continue
 		}
 		least = min(least, f.match)
@@ -257,16 +294,20 @@ func (g *progress) leaseUntil() int64 {
 	if g.term == 0 {
 		return 0
 	}
+	now := monotonic()
 	asked := make([]int64, 0, 8)
 	for _, f := range g.followers {
 		if f.voter {
-			asked = append(asked, f.asked)
+			asked = append(asked, f.askedLocked(now))
 		}
 	}
 	if len(asked) == 0 {
 		return 1<<63 - 1
 	}
 	slices.Sort(asked)
+	if g.handed > 0 && now-g.handed < int64(handingOver) {
+		return 0 // who was told to take over needs not wait for anybody
+	}
 	// With n voters besides this one, (n+1)/2 of them make a majority with it.
 	k := asked[len(asked)-(len(asked)+1)/2]
 	if k == 0 {
@@ -278,6 +319,13 @@ func (g *progress) leaseUntil() int64 {
 // InLease reports whether nobody else can lead this partition at this moment: what a leader reads and says is then the
 // newest.
 func (p *Partition) InLease() bool { return p.isLeader.Load() && monotonic() < p.progress.leaseUntil() }
+
+// handOver notes that another is told to take over.
+func (p *Partition) handOver() {
+	p.progress.mu.Lock()
+	defer p.progress.mu.Unlock()
+	p.progress.handed = monotonic()
+}
 
 // peerTimes are the newest round trips of heartbeats by node.
 type peerTimes struct {

@@ -60,6 +60,9 @@ func (p *Partition) readmit(why string) {
 
 // mayVoteFor reports whether a request for a vote may reach Raft.
 func (p *Partition) mayVoteFor(candidate ReplicaID) bool {
+	if !p.fresh.Load() && time.Since(p.started) < electionTicks*tickTime {
+		return false // before the start it may have answered a leader's heartbeat
+	}
 	return !p.quarantined.Load() || ReplicaID(p.newest.Load()) == candidate
 }
 

@@ -1,6 +1,7 @@
 package dledger
 
 import (
+	"math"
 	_ "unsafe" // for go:linkname
 )
 
@@ -15,6 +16,8 @@ import (
 //go:linkname dbEntrySlice github.com/lni/dragonboat/v4/internal/raft.entrySliceSize
 //go:linkname dbMinEntrySlice github.com/lni/dragonboat/v4/internal/raft.minEntrySliceSize
 //go:linkname dbMessageBytes github.com/lni/dragonboat/v4/internal/raft.maxEntrySize
+//go:linkname dbSyncEvery github.com/lni/dragonboat/v4.syncTaskInterval
+//go:linkname dbShrinkTicks github.com/lni/dragonboat/v4/internal/raft.inMemGcTimeout
 //nolint:gochecknoglobals // dragonboat's
 var (
 	dbProposalQueue  uint64 // proposals of a replica that wait for its step worker; admission lets through fewer
@@ -23,6 +26,8 @@ var (
 	dbProposalShards uint64 // locks over the proposals in progress of a replica
 	dbEntrySlice     uint64 // entries for which a replica reserves room in memory
 	dbMinEntrySlice  uint64
+	dbSyncEvery      uint64 // milliseconds of ticks between syncs of a state machine; partitions' do nothing
+	dbShrinkTicks    uint64 // ticks after which a replica lets go of the newest entries that it does not need any more
 	dbMessageBytes   uint64 // entries in one message to a replica that is behind
 )
 
@@ -31,4 +36,5 @@ func init() { //nolint:gochecknoinits // before the first host, once
 	dbProposalShards = 2
 	dbEntrySlice, dbMinEntrySlice = 64, 16
 	dbMessageBytes = 4 << 20
+	dbSyncEvery, dbShrinkTicks = math.MaxUint64, housekeepingTicks
 }

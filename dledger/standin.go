@@ -17,7 +17,7 @@ import (
 const (
 	standInAfter = 30 * time.Millisecond
 	standInMax   = time.Second
-	standInTick  = tickMillis * time.Millisecond / 2
+	standInTick  = heartbeatEvery / 2
 )
 
 // stalls is since when each step worker has been saving, by monotonic(); 0 = it is not.
@@ -34,6 +34,12 @@ func (s *stalls) waits(worker uint64) bool {
 	}
 	d := time.Duration(monotonic() - began)
 	return d >= standInAfter && d < standInMax
+}
+
+// lasts reports whether a worker has been saving for longer than others stand in: what is sent to it only piles up.
+func (s *stalls) lasts(worker uint64) bool {
+	began := s[worker%uint64(len(s))].Load()
+	return worker != 0 && began != 0 && monotonic()-began >= int64(standInMax)
 }
 
 // standIn sends heartbeats for the groups whose worker waits.
@@ -60,7 +66,7 @@ func (p *Partition) beat() {
 	now := monotonic()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.term == 0 || now-g.beat < int64(heartbeatTick*tickMillis*time.Millisecond) {
+	if g.term == 0 || now-g.beat < int64(heartbeatEvery) {
 		return
 	}
 	g.beat = now

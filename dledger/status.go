@@ -70,14 +70,14 @@ func (p *Partition) Status() RaftStatus {
 		st.Role = RoleFollower
 	}
 	if st.Role != RoleLeader && g.heardAt > 0 {
-		st.LastContact = time.Duration(now - g.heardAt)
+		st.LastContact = time.Duration(now - g.contactLocked())
 	}
 	for _, m := range p.roster.Load().members {
 		r := ReplicaStatus{Replica: m.replica, Node: m.node, Voter: m.voter}
 		if m.replica == st.Replica {
 			r.Match = st.Last
 		} else if f := g.followers[m.replica]; f != nil {
-			r.Match, r.LastContact, r.CaughtUp = f.match, time.Duration(now-f.heard), time.Duration(now-f.caught)
+			r.Match, r.LastContact, r.CaughtUp = f.match, time.Duration(now-f.contactLocked(now)), time.Duration(now-f.caughtLocked(now, st.Last))
 			r.Lag = st.Last - min(f.match, st.Last)
 		}
 		st.Replicas = append(st.Replicas, r)

@@ -136,7 +136,7 @@ func (h *Host) trimPartition(p *Partition) error {
 func (h *Host) compactRaft(p *Partition, upTo Index) error {
 	ctx, cancel := context.WithTimeout(h.ctx, trimTimeout)
 	defer cancel()
-	_, err := h.nodes.SyncRequestSnapshot(ctx, uint64(p.spec.Shard), dragonboat.SnapshotOption{
+	_, err := h.nodes.SyncRequestSnapshot(libraryContext(ctx), uint64(p.spec.Shard), dragonboat.SnapshotOption{
 		OverrideCompactionOverhead: true, CompactionIndex: uint64(upTo),
 	})
 	if err != nil {

@@ -31,7 +31,7 @@ const followerQuiet = time.Second
 func (p *Partition) Follows() bool {
 	g := &p.progress
 	g.mu.Lock()
-	heard := g.heardAt
+	heard := g.contactLocked()
 	g.mu.Unlock()
 	if heard == 0 || monotonic()-heard > int64(followerQuiet) {
 		return false
@@ -39,6 +39,14 @@ func (p *Partition) Follows() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.closed && p.raftLeader != 0 && p.raftLeader != p.shard.key.Replica && p.noop == p.term && p.term > 0
+}
+
+// contactLocked is when a follower last heard its leader, or the node on which it leans, by monotonic().
+func (g *progress) contactLocked() int64 {
+	if g.lean.holds() {
+		return max(g.heardAt, g.lean.on.heardAt.Load())
+	}
+	return g.heardAt
 }
 
 // Lags returns how many offsets each other replica lacks, by node, where that is known; nil where this replica does not lead.

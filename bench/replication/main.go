@@ -195,7 +195,11 @@ func (g *group) load(size string) error {
 	return nil
 }
 
+// settled is by when groups without traffic are at rest.
+const settled = 8 * time.Second
+
 func (g *group) rest() error {
+	<-time.After(settled)
 	g.tell("rest %s", g.o.idle)
 	got, err := g.collect("REST", len(g.children))
 	if err != nil {

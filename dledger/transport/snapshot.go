@@ -26,16 +26,39 @@ func (r *raftTransport) GetSnapshotConnection(ctx context.Context, target string
 	return &snapshotConn{ctx: ctx, f: r.f, node: node}, nil
 }
 
+// stream names what a snapshot is for.
+type stream struct{ shard, replica uint64 }
+
+// Streams reports whether a snapshot is on its way to a replica.
+func (t *Transport) Streams(shard, replica uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.streams[stream{shard, replica}] > 0
+}
+
+// stream counts snapshots that begin and end.
+func (t *Transport) stream(s stream, n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.streams[s] += n; t.streams[s] == 0 {
+		delete(t.streams, s)
+	}
+}
+
 type snapshotConn struct {
 	ctx  context.Context //nolint:containedctx // dragonboat's, for opening the connection
 	f    *Factory
 	node int32
-	c    *link // nil until something is sent
+	of   stream // zero until something is sent
+	c    *link  // nil until something is sent
 	b    []byte
 }
 
 // Close lets what was written arrive.
 func (s *snapshotConn) Close() {
+	if s.of != (stream{}) {
+		s.f.T.stream(s.of, -1)
+	}
 	if s.c != nil {
 		_ = s.c.Close()
 		s.f.T.release(s.c)
@@ -50,6 +73,10 @@ func (s *snapshotConn) open() (err error) {
 }
 
 func (s *snapshotConn) SendChunk(chunk pb.Chunk) error {
+	if s.of == (stream{}) {
+		s.of = stream{chunk.ShardID, chunk.ReplicaID}
+		s.f.T.stream(s.of, 1)
+	}
 	if s.f.Behind != nil && s.f.Behind(s.node, &chunk) {
 		return nil
 	}

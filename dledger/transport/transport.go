@@ -67,6 +67,7 @@ type Transport struct {
 	dialed    map[*link]struct{}
 	admitted  uint64 // counts accepted connections
 	seen      map[int32]*starts
+	streams   map[stream]int // snapshots on their way
 }
 
 // identity is who this node is.
@@ -92,6 +93,7 @@ func New(c Config) *Transport {
 		config: c, incarnation: newIncarnation(), done: make(chan struct{}), addresses: make(map[int32]string),
 		peers: make(map[int32]*peer), handlers: make(map[string]handler),
 		accepted: make(map[*link]struct{}), dialed: make(map[*link]struct{}), seen: make(map[int32]*starts),
+		streams: make(map[stream]int),
 	}
 	t.who.Store(&identity{node: c.NodeID})
 	t.ctx, t.cancel = context.WithCancel(context.Background())

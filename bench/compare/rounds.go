@@ -19,6 +19,8 @@ const (
 	movedMost = 1.5
 	// repeats is how often a round is measured again when it changed more.
 	repeats = 2
+	// joinTimeout bounds the wait until brokers that listen know each other.
+	joinTimeout = 20 * time.Second
 	// probeWrites is how many syncs a probe of the disk is.
 	probeWrites = 500
 )
@@ -97,7 +99,7 @@ func (c *Comparison) loads(ctx context.Context, n int, scenarios []load.Scenario
 		if clusters[i], err = sys.Start(ctx, n); err != nil {
 			return err //nolint:wrapcheck // names the system
 		}
-		if err := c.warm(ctx, clusters[i], n); err != nil {
+		if err := c.warmSoon(ctx, clusters[i], n); err != nil {
 			return fmt.Errorf("warm up %s: %w", sys.Name(), err)
 		}
 	}
@@ -144,6 +146,20 @@ func (c *Comparison) rounds(ctx context.Context, s *load.Scenario, f func(ctx co
 		}
 	}
 	return nil
+}
+
+// warmSoon warms a cluster up as soon as it lets itself: brokers that listen may not know all others yet.
+func (c *Comparison) warmSoon(ctx context.Context, cl Cluster, n int) error {
+	for deadline := time.Now().Add(joinTimeout); ; {
+		err := c.warm(ctx, cl, n)
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 // warm puts a load on a cluster that is not measured: just-in-time compilers, caches and files get what they need.

@@ -193,7 +193,7 @@ func (c *testCluster) stop(i int) {
 // create makes a partition with a replica on every node.
 func (c *testCluster) create(shard ShardID, config LogConfig) {
 	c.t.Helper()
-	spec := PartitionSpec{Topic: "t", Partition: int32(shard), Shard: shard, Members: map[ReplicaID]int32{}, Config: config}
+	spec := PartitionSpec{Topic: "t", TopicID: [16]byte{1, 2, 3}, Partition: int32(shard), Shard: shard, Members: map[ReplicaID]int32{}, Config: config}
 	for i := range c.hosts {
 		spec.Members[ReplicaID(i+1)] = int32(i + 1)
 	}

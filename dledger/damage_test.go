@@ -196,6 +196,7 @@ func TestDamage_FoundAtTheStart(t *testing.T) {
 			return newest(filepath.Join(n, "t-16"), ".raft"), raftfile.HeaderSize + 20
 		}},
 		{"last batch", func(n string) (string, int64) { return newest(filepath.Join(n, "t-16"), ".log"), -3 }},
+		{"topic id", func(n string) (string, int64) { return filepath.Join(n, "t-16", "partition.metadata"), -8 }},
 		{"journal", func(n string) (string, int64) {
 			return newestJournal(t, n), journal.HeaderSize + journal.FrameHeaderSize + 10
 		}},

@@ -118,6 +118,9 @@ func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
 	key := journal.Key{Shard: spec.Shard, Replica: spec.Replica}
 	dir := h.partitionDir(spec)
 	if s := h.takeRecovered(key); s != nil {
+		if err := h.checkTopic(&spec, dir); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
 		return s, nil
 	}
 	file, err := readReplicaFile(h.opts.FS, dir)
@@ -144,7 +147,9 @@ func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
 		}
 		return createShard(h.shardOptions(&spec), dir, key, spec.Generation)
 	case err == nil:
-		s, err = recoverShard(h.shardOptions(&spec), dir, h.pendingOf)
+		if err = h.checkTopic(&spec, dir); err == nil {
+			s, err = recoverShard(h.shardOptions(&spec), dir, h.pendingOf)
+		}
 	}
 	if damaged(err) && len(spec.Members) == 1 && !spec.Join {
 		s, err = h.salvage(spec, dir, err)
@@ -153,6 +158,16 @@ func (h *Host) openShard(spec PartitionSpec) (*shardLog, error) {
 		h.forgetPending(key)
 	}
 	return s, err
+}
+
+// checkTopic takes a replica for damaged whose partition.metadata names another topic than is expected, while its replica.json,
+// which has a checksum, says that it is this one. Where nobody else has the partition it is left to the operator.
+func (h *Host) checkTopic(spec *PartitionSpec, dir string) error {
+	id, err := commitlog.TopicID(h.opts.FS, dir)
+	if err != nil || id == spec.TopicID || spec.TopicID == [16]byte{} || len(spec.Members) == 1 && !spec.Join {
+		return nil //nolint:nilerr // opening it says what is wrong
+	}
+	return fmt.Errorf("%w: %s belongs to another topic by its partition.metadata", ErrCorrupt, dir)
 }
 
 // takeRecovered hands over a replica that was recovered when the host was opened; nil if it was not.

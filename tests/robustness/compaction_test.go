@@ -164,6 +164,12 @@ func (w *keyWriters) check(when string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.left = left
+	w.judge(when, got)
+}
+
+// judge holds what was found of each key, 0 where there is nothing, against what may be. mu is held.
+func (w *keyWriters) judge(when string, got map[string]int64) {
+	w.s.t.Helper()
 	for key, want := range w.keys {
 		ok := got[key] == want.acked
 		for _, v := range want.unknown {
@@ -173,13 +179,27 @@ func (w *keyWriters) check(when string) {
 			w.s.t.Errorf("seed %d, %s: %s is %d, acknowledged was %d, sent after it %v", w.s.seed, when, key, got[key], want.acked, want.unknown)
 		}
 	}
-	if w.written > 20*len(w.keys) && left > w.written/2 {
-		w.s.t.Errorf("seed %d, %s: %d of %d records are left: nothing is compacted", w.s.seed, when, left, w.written)
+	if w.written > 20*len(w.keys) && w.left > w.written/2 {
+		w.s.t.Errorf("seed %d, %s: %d of %d records are left: nothing is compacted", w.s.seed, when, w.left, w.written)
 	}
 }
 
 // readAll reads all partitions from the log start to the end of the moment.
 func (w *keyWriters) readAll(ctx context.Context, f func(key string, value int64)) error {
+	return w.records(ctx, func(r *client.Record) error {
+		value := int64(0)
+		if v := r.Value; v != nil {
+			if _, err := fmt.Sscanf(string(v[:min(len(v), 20)]), "%d ", &value); err != nil {
+				return fmt.Errorf("value of %s: %w", r.Key, err)
+			}
+		}
+		f(string(r.Key), value)
+		return nil
+	})
+}
+
+// records reads them all, partition by partition; log starts must not go back.
+func (w *keyWriters) records(ctx context.Context, f func(r *client.Record) error) error {
 	starts, err := w.client.Offsets(ctx, w.topic, client.Start())
 	if err != nil {
 		return err
@@ -209,13 +229,9 @@ func (w *keyWriters) readAll(ctx context.Context, f func(key string, value int64
 			return err
 		}
 		for i := range records {
-			value := int64(0)
-			if v := records[i].Value; v != nil {
-				if _, err := fmt.Sscanf(string(v[:min(len(v), 20)]), "%d ", &value); err != nil {
-					return fmt.Errorf("value of %s: %w", records[i].Key, err)
-				}
+			if err := f(&records[i]); err != nil {
+				return err
 			}
-			f(string(records[i].Key), value)
 		}
 	}
 }

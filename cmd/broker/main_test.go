@@ -123,7 +123,7 @@ func TestCommands_Table(t *testing.T) {
 		{"version -o json", 0, `"kind": "Version",\n  "version": 1`, `^$`},
 		{"version -o nonsense", 2, `^$`, `want text, json, yaml or name`},
 		{"nonsense", 2, `^$`, `unknown command "nonsense"\nSee: broker --help`},
-		{"topc list", 2, `^$`, `did you mean topic\?`},
+		{"topc list", 2, `^$`, `did you mean topic or top\?`},
 		{"topic", 2, `^$`, `a command is missing: add-partitions, alter, create, delete, describe, list, trim`},
 		{"topic creat x", 2, `^$`, `did you mean create\?`},
 		{"topic list --nonsense", 2, `^$`, `unknown flag: --nonsense`},

@@ -19,8 +19,7 @@ func newRoot(s streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "broker",
 		Short: "A replicated commit log that speaks Kafka's protocol",
-		Long: `A replicated commit log that speaks Kafka's protocol.
-Without a command: one development broker on loopback, data in ./data.`,
+		Long:  `A replicated commit log that speaks Kafka's protocol. Without a command: one development broker, data in ./data.`,
 		Example: `  broker                                        # develop: Kafka on 127.0.0.1:9092, data in ./data
   broker start -c /etc/broker/broker.yaml       # serve, as the file says
   broker topic create logs -p 6                 # administer a running broker`,
@@ -47,7 +46,7 @@ Without a command: one development broker on loopback, data in ./data.`,
 	root.Args = rootArgs
 	root.AddCommand(
 		newStart(s), newDev(s), newHealthcheck(s), newDoctor(s),
-		newTopic(s), newPartition(s), newGroup(s), newNode(s), newCluster(s), newDebug(s), newBench(s),
+		newTopic(s), newPartition(s), newGroup(s), newNode(s), newCluster(s), newTop(s), newDebug(s), newBench(s),
 		newConfig(s), newLog(s), newVersion(s), newCompletion(s),
 	)
 	root.AddCommand(newKafkaScripts(s)...)

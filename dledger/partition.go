@@ -35,6 +35,7 @@ type Partition struct {
 	quarantined atomic.Bool
 	newest      atomic.Uint64 // the replica that may be voted for in quarantine all the same; 0 = none
 	fresh       atomic.Bool   // a founder that has never voted
+	sweepAgain  atomic.Bool   // the log start has moved: one more entry lets all replicas delete what they could not then
 	started     time.Time
 	raftNode    atomic.Int32 // node id of the Raft leader, -1 if unknown
 	pendingN    atomic.Int32 // appends and proposals that wait for something; 0 = the sweeper passes by

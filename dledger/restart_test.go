@@ -2,8 +2,11 @@ package dledger
 
 import (
 	"encoding/binary"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,11 +48,37 @@ func wantLog(t *testing.T, p *Partition, from, to record.Offset) {
 // image is the directory as a killed process leaves it, without its locks.
 func image(t *testing.T, dir string) string {
 	t.Helper()
-	out := t.TempDir()
-	if err := os.CopyFS(out, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
+	// A copy made while the host wrote is of no one moment: the background may have checkpointed between two files.
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		before, out := stamps(t, dir), t.TempDir()
+		if err := os.CopyFS(out, os.DirFS(dir)); err != nil {
+			continue // a file was renamed away
+		}
+		if before != nil && slices.Equal(before, stamps(t, dir)) {
+			return out
+		}
 	}
-	return out
+	t.Fatal("the directory never stood still")
+	return ""
+}
+
+// stamps are the files below dir with what tells that they have changed.
+func stamps(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			all = append(all, fmt.Sprint(path, info.Size(), info.ModTime()))
+		}
+		return err
+	})
+	if err != nil {
+		return nil // it changes right now
+	}
+	return append(all, dir)
 }
 
 func TestHost_StopAndStartAgain(t *testing.T) {

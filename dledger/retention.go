@@ -85,8 +85,11 @@ func (p *Partition) retain(ctx context.Context, now time.Time, byAge bool) {
 			return
 		}
 	}
-	// Once more where all is gone: the segment that was being written is closed by the next entry, and can go after that.
-	if to <= off.LogStart && !p.shard.spent() {
+	// Once more where all is gone: the segment that was being written is closed by the next entry, and can go after that. And once
+	// more after each move: Raft lets go of its log only when something has been applied since it did so the last time, and what a
+	// replica could not delete then would stay until somebody writes.
+	more := to > off.LogStart || p.shard.spent()
+	if !more && !p.sweepAgain.Load() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, retainTimeout)
@@ -95,6 +98,7 @@ func (p *Partition) retain(ctx context.Context, now time.Time, byAge bool) {
 		p.logger.Debug("log start not moved", "error", err)
 		return
 	}
+	p.sweepAgain.Store(more)
 	if to > off.LogStart {
 		p.logger.Info("records have expired", "log_start_offset", int64(to), "reason", reason)
 	}
@@ -158,6 +162,7 @@ func (p *Partition) DeleteRecords(ctx context.Context, o record.Offset) (record.
 		if err := p.propose(ctx, encodeLogStart(o, reasonRecords)); err != nil {
 			return 0, err
 		}
+		p.sweepAgain.Store(true)
 	} else if !p.isLeader.Load() {
 		return 0, ErrNotLeader
 	}

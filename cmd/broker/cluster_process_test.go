@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,12 +17,20 @@ import (
 	"github.com/stelemq/stele/broker/bootstrap"
 )
 
+// givenPorts are the ports that quietPort has given to somebody.
+//
+//nolint:gochecknoglobals // of the test's process
+var givenPorts sync.Map
+
 // quietPort returns a port of 127.0.0.1 that nobody listens on, below the range from which the kernel takes the ports
 // of clients: nobody takes it while its broker is down.
 func quietPort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
 		port := 20_000 + rand.IntN(12_000) //nolint:gosec // not a secret
+		if _, taken := givenPorts.LoadOrStore(port, true); taken {
+			continue // by a broker that has not started yet
+		}
 		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
 			_ = l.Close()
 			return port

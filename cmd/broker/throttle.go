@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,7 +35,15 @@ func (t *throttled) run(ctx context.Context, a *admin, f func() error) error {
 	}
 	value := fmt.Sprint(int64(size))
 	var before *string
+	everybody := *a
 	err = a.once(ctx, func(ctx context.Context, c *client.Client) error {
+		nodes, err := c.Nodes(ctx)
+		if err != nil {
+			return err //nolint:wrapcheck // says all
+		}
+		for i := range nodes { // whoever was named may be the one that goes
+			everybody.brokers += "," + net.JoinHostPort(nodes[i].Host, strconv.Itoa(int(nodes[i].Port)))
+		}
 		configs, err := c.ClusterConfigs(ctx)
 		if err != nil {
 			return err //nolint:wrapcheck // says all
@@ -49,7 +59,7 @@ func (t *throttled) run(ctx context.Context, a *admin, f func() error) error {
 		return a.explain(ctx, err)
 	}
 	failed := f()
-	if err := t.takeBack(context.WithoutCancel(ctx), a, before); err != nil { // after an interrupt, too
+	if err := t.takeBack(context.WithoutCancel(ctx), &everybody, before); err != nil { // after an interrupt, too
 		fmt.Fprintf(a.err, "the throttle still holds (%v). Take it back: broker config reset %s\n", err, catchUpSetting)
 	}
 	return failed

@@ -3,12 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/stelemq/stele/client"
 )
@@ -45,7 +42,7 @@ func takeTopSample(ctx context.Context, c *client.Client, internal bool) (*topSa
 	if err != nil {
 		return nil, err
 	}
-	s := &topSample{nodes: v.nodes, ends: map[string]map[int32]int64{}}
+	s := &topSample{nodes: v.nodes}
 	for i := range v.topics {
 		if internal || !v.topics[i].Internal {
 			s.topics = append(s.topics, v.topics[i])
@@ -68,56 +65,9 @@ func takeTopSample(ctx context.Context, c *client.Client, internal bool) (*topSa
 		}
 		s.groups[i] = g
 	})
-	s.askEnds(ctx, c)
+	s.ends = c.EndOffsets(ctx, s.topics, topAnswerTimeout)
 	s.at = time.Now()
 	return s, nil
-}
-
-// askEnds asks every leader once where its logs end.
-func (s *topSample) askEnds(ctx context.Context, c *client.Client) {
-	byLeader := map[int32]*kmsg.ListOffsetsRequest{}
-	for i := range s.topics {
-		t := &s.topics[i]
-		s.ends[t.Name] = map[int32]int64{}
-		for _, p := range t.Partitions {
-			if p.Leader < 0 {
-				continue
-			}
-			req := byLeader[p.Leader]
-			if req == nil {
-				req = kmsg.NewPtrListOffsetsRequest()
-				req.ReplicaID = -1
-				byLeader[p.Leader] = req
-			}
-			if n := len(req.Topics); n == 0 || req.Topics[n-1].Topic != t.Name {
-				req.Topics = append(req.Topics, kmsg.ListOffsetsRequestTopic{Topic: t.Name})
-			}
-			rt := &req.Topics[len(req.Topics)-1]
-			rp := kmsg.NewListOffsetsRequestTopicPartition()
-			rp.Partition, rp.Timestamp = p.ID, -1
-			rt.Partitions = append(rt.Partitions, rp)
-		}
-	}
-	leaders := slices.Collect(maps.Keys(byLeader))
-	var mu sync.Mutex
-	each(len(leaders), func(i int) {
-		ctx, cancel := context.WithTimeout(ctx, topAnswerTimeout)
-		defer cancel()
-		resp, err := c.Request(ctx, leaders[i], byLeader[leaders[i]])
-		r, ok := resp.(*kmsg.ListOffsetsResponse)
-		if err != nil || !ok {
-			return // its topics have no rates this time
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for j := range r.Topics {
-			for _, p := range r.Topics[j].Partitions {
-				if ends := s.ends[r.Topics[j].Topic]; ends != nil && p.ErrorCode == 0 {
-					ends[p.Partition] = p.Offset
-				}
-			}
-		}
-	})
 }
 
 // each calls f for 0 to n-1, a few at once.

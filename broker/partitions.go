@@ -492,8 +492,8 @@ func (ps *partitions) settle(ctx context.Context, p *partition) bool {
 	p.running = true
 	p.failure.Store(nil)
 	p.opened.Store(ps.b.now().UnixNano())
+	ps.b.coordinators.opened(p, l) // before anybody can see that it leads, and is sent here
 	p.log.Store(&l)
-	ps.b.coordinators.opened(p, l)
 	ps.mu.Lock()
 	ps.shards[p.spec.Shard] = p
 	ps.mu.Unlock()

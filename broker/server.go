@@ -71,29 +71,37 @@ func (b *Broker) listen(ctx context.Context) (*server, error) {
 
 // advertise works out what clients are told about a listener.
 func advertise(l Listener, open net.Listener) *listener {
-	out := &listener{Listener: l, net: open, host: l.AdvertisedHost, port: l.AdvertisedPort}
-	host, port, err := net.SplitHostPort(open.Addr().String())
-	if err != nil {
-		return out
-	}
-	if out.port == 0 {
-		if n, err := strconv.ParseInt(port, 10, 32); err == nil {
-			out.port = int32(n)
-		}
-	}
-	if out.host != "" {
-		return out
-	}
-	out.host = host
-	if bound, _, err := net.SplitHostPort(l.Address); err == nil && bound != "" {
-		out.host = bound
-	}
-	if ip := net.ParseIP(out.host); ip != nil && ip.IsUnspecified() {
-		if name, err := os.Hostname(); err == nil {
-			out.host = name
-		}
-	}
+	out := &listener{Listener: l, net: open}
+	out.host, out.port = l.Advertises(open.Addr())
 	return out
+}
+
+// Advertises is what clients are told of a listener that is open at an address: what it says itself, else where it is bound, and
+// the name of the machine where it is bound to all addresses.
+func (l Listener) Advertises(open net.Addr) (host string, port int32) {
+	host, port = l.AdvertisedHost, l.AdvertisedPort
+	at, number, err := net.SplitHostPort(open.String())
+	if err != nil {
+		return host, port
+	}
+	if port == 0 {
+		if n, err := strconv.ParseInt(number, 10, 32); err == nil {
+			port = int32(n)
+		}
+	}
+	if host != "" {
+		return host, port
+	}
+	host = at
+	if bound, _, err := net.SplitHostPort(l.Address); err == nil && bound != "" {
+		host = bound
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		if name, err := os.Hostname(); err == nil {
+			host = name
+		}
+	}
+	return host, port
 }
 
 func (s *server) endpoints() []metadata.Endpoint {

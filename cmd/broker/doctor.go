@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -34,14 +35,14 @@ func newDoctor(s streams) *cobra.Command {
 	var o output
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Look whether a broker would run well on this machine", GroupID: groupRun, Args: cobra.NoArgs,
-		Long: `Checks, before a broker is started: settings, limit of open files, space and speed of the disk, ports. It writes a small file
-beside the data for a moment. Exit code 10 if something would fail.`,
+		Long: `Checks, before a broker is started: settings, limit of open files, space and speed of the disk, ports, and
+whether the advertised addresses lead back here. It writes a small file beside the data and opens the listeners for a moment. Exit code 10 if something would fail.`,
 		Example: "  broker doctor -c /etc/broker/broker.yaml\n  broker doctor --set log.dirs=/data -o json",
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return err
 			}
-			findings := examine(&f)
+			findings := examine(cmd.Context(), &f)
 			a := answer{kind: "Findings", items: findings, sections: []section{{header: []string{"CHECK", "STATUS", "DETAIL"}}}}
 			failed := false
 			for _, x := range findings {
@@ -64,7 +65,7 @@ beside the data for a moment. Exit code 10 if something would fail.`,
 }
 
 // examine makes all checks that the settings allow.
-func examine(f *configFlags) []finding {
+func examine(ctx context.Context, f *configFlags) []finding {
 	c, err := f.load(false)
 	if err != nil {
 		return []finding{{"settings", findingFail, strings.ReplaceAll(err.Error(), "\n", "; ")}}
@@ -75,7 +76,8 @@ func examine(f *configFlags) []finding {
 	}
 	out = append(out, examineFiles())
 	out = append(out, examineDisk(c)...)
-	return append(out, examinePorts(c)...)
+	out = append(out, examinePorts(c)...)
+	return append(out, examineReach(ctx, c)...)
 }
 
 // filesWanted is how many files a broker with a thousand partitions has open.

@@ -13,7 +13,7 @@ func TestDoctor(t *testing.T) {
 	free := func() string { return "127.0.0.1:" + strconv.Itoa(quietPort(t)) }
 	good := []string{"doctor", "--set", "log.dirs=" + dir + "/not/there", "--set", "listeners=PLAINTEXT://" + free(), "--set", "http.listen=" + free(), "--set", "storage.reject.percent=0"}
 	r := command(t, good...)
-	for _, want := range []string{"settings", "open files", "disk space", "disk sync", "port of PLAINTEXT", "port of http.listen", "is free"} {
+	for _, want := range []string{"settings", "open files", "disk space", "disk sync", "port of PLAINTEXT", "port of http.listen", "is free", "leads here"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("lacks %q: %+v", want, r)
 		}
@@ -28,6 +28,13 @@ func TestDoctor(t *testing.T) {
 	defer l.Close() //nolint:errcheck // the test ends
 	if r := command(t, append(good, "--set", "listeners=PLAINTEXT://"+l.Addr().String())...); r.code != exitFinding || !strings.Contains(r.out, "FAIL") {
 		t.Errorf("a busy port: %+v", r)
+	}
+	// What is advertised is nobody's, or somebody else's.
+	for address, want := range map[string]string{free(): "is not reached from here", l.Addr().String(): "is answered by something else"} {
+		r := command(t, append(good, "--set", "advertised.listeners=PLAINTEXT://"+address)...)
+		if r.code != exitOK || !strings.Contains(r.out, "WARN") || !strings.Contains(r.out, address+", which clients are told (advertised.listeners), "+want) {
+			t.Errorf("advertised %s: %+v", address, r)
+		}
 	}
 	if r := command(t, "doctor", "--set", "no.such=1"); r.code != exitFinding || !strings.Contains(r.out, "no.such") {
 		t.Errorf("a bad setting: %+v", r)

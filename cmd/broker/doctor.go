@@ -97,8 +97,8 @@ func examineDisk(c *config.Config) []finding {
 	if err != nil {
 		return []finding{{"disk", findingFail, err.Error()}}
 	}
-	space := finding{"disk space", findingOK, fmt.Sprintf("%s of %s free at %s", config.Size(free), config.Size(total), dir)} //nolint:gosec // sizes of disks
-	if percent := int64(free * 100 / max(total, 1)); percent < c.ReservePercent {                                             //nolint:gosec // at most 100
+	space := finding{"disk space", findingOK, fmt.Sprintf("%s of %s free at %s", humanBytes(int64(free)), humanBytes(int64(total)), dir)} //nolint:gosec // sizes of disks
+	if percent := int64(free * 100 / max(total, 1)); percent < c.ReservePercent {                                                         //nolint:gosec // at most 100
 		space.Status = findingFail
 		space.Detail += fmt.Sprintf(": producers are refused below %d %% (storage.reject.percent)", c.ReservePercent)
 	}

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/stelemq/stele/internal/config"
 )
 
 // Groups of commands in the help.
@@ -50,7 +54,23 @@ func newRoot(s streams) *cobra.Command {
 		newConfig(s), newLog(s), newVersion(s), newCompletion(s),
 	)
 	root.AddCommand(newKafkaScripts(s)...)
+	root.SetFlagErrorFunc(unknownFlag)
 	return root
+}
+
+// unknownFlag adds to the refusal of a flag which one may have been meant.
+func unknownFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	near := config.Suggest(unknown.GetSpecifiedName(), names)
+	if near == "" {
+		return err
+	}
+	return fmt.Errorf("%w — did you mean --%s?", err, near)
 }
 
 // rootArgs refuses unknown commands and proposes what may have been meant.

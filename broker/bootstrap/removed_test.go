@@ -65,15 +65,7 @@ func TestRemoved_IsHeardAndKept(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	all := nodes(t, t.TempDir(), 3)
-	var done []<-chan error
-	for _, n := range all {
-		done = append(done, n.run(ctx))
-	}
-	for _, d := range done {
-		if err := <-d; err != nil {
-			t.Fatal(err)
-		}
-	}
+	mustFound(t, runAll(ctx, all...))
 	gone := all[1]
 	id := gone.state.Identity()
 	gone.t.SetClusterID(id.ClusterID)

@@ -16,15 +16,7 @@ func TestStarts_StaleCopyIsRefused(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	all := nodes(t, t.TempDir(), 3)
-	var done []<-chan error
-	for _, n := range all {
-		done = append(done, n.run(ctx))
-	}
-	for _, d := range done {
-		if err := <-d; err != nil {
-			t.Fatal(err)
-		}
-	}
+	mustFound(t, runAll(ctx, all...))
 	second := all[1]
 	dir, address := second.state.dir, second.b.Address
 	id := second.state.Identity()

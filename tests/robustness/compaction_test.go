@@ -27,12 +27,7 @@ func TestR22_RestartWhileSegmentsAreCompacted(t *testing.T) {
 	w := s.writeKeys(6, 100)
 	for range count(100, 6) {
 		s.between(200*time.Millisecond, time.Second)
-		if s.rng.IntN(4) == 0 {
-			s.allDown(func() { s.between(0, 100*time.Millisecond) })
-			continue
-		}
-		victim := s.c.Node(s.leader())
-		s.fault([]int32{victim.ID}, victim.Kill, s.random(0, 3*time.Second), victim.Start)
+		s.killLeaderOrAll(4, 3*time.Second)
 	}
 	w.finish()
 	// Each broker in turn leads, having had to compact or to fetch what others compacted.
@@ -43,6 +38,16 @@ func TestR22_RestartWhileSegmentsAreCompacted(t *testing.T) {
 	w.check("at the end")
 	s.figures.note("%d writes to %d keys, %d records left", w.written, len(w.keys), w.left)
 	s.finish()
+}
+
+// killLeaderOrAll kills a broker that leads, for at most so long, or once in so many times all of them for a moment.
+func (s *scenario) killLeaderOrAll(once int, atMost time.Duration) {
+	if s.rng.IntN(once) == 0 {
+		s.allDown(func() { s.between(0, 100*time.Millisecond) })
+		return
+	}
+	victim := s.c.Node(s.leader())
+	s.fault([]int32{victim.ID}, victim.Kill, s.random(0, atMost), victim.Start)
 }
 
 // keyWriters write values, and tombstones, to keys of a compacted topic, each key by one of them, one write at a time.

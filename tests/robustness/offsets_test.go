@@ -28,12 +28,7 @@ func TestR22_RestartWhileGroupOffsetsAreCompacted(t *testing.T) {
 	w := s.commit(6, 300)
 	for range count(100, 3) {
 		s.between(200*time.Millisecond, time.Second)
-		if s.rng.IntN(4) == 0 {
-			s.allDown(func() { s.between(0, 100*time.Millisecond) })
-			continue
-		}
-		victim := s.c.Node(s.leader())
-		s.fault([]int32{victim.ID}, victim.Kill, s.random(0, 3*time.Second), victim.Start)
+		s.killLeaderOrAll(4, 3*time.Second)
 	}
 	w.finish()
 	for _, n := range s.c.Nodes {

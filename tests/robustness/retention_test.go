@@ -19,12 +19,7 @@ func TestR22_RestartWhileFilesComeAndGo(t *testing.T) {
 	s := newScenario(t, "R22 kill -9 while files are rolled and deleted", o)
 	for range count(100, 4) {
 		s.between(0, time.Second)
-		if s.rng.IntN(3) == 0 {
-			s.allDown(func() { s.between(0, 100*time.Millisecond) })
-			continue
-		}
-		victim := s.c.Node(s.leader())
-		s.fault([]int32{victim.ID}, victim.Kill, s.random(0, time.Second), victim.Start)
+		s.killLeaderOrAll(3, time.Second)
 	}
 	s.trimmed()
 	s.finish()
